@@ -1,0 +1,298 @@
+"""What the data is: columns, kinds, ranges, keys, unit, sensitivity. One form for every modality.
+
+A table's schema has a :class:`Column` per column; a time series' one per channel, categorical channel and static
+attribute; an image's one for its label; a text's one for the text and one per field. What is no column (an image's
+height, a series' longest length) stands in ``shape``. A schema is plain data: it is written as JSON with every
+artifact, and inferring one from data belongs to the modality's :class:`zoo.data.form.NativeForm`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from zoo.errors import SchemaError, nearest
+
+Kind = Literal[
+    "integer",
+    "float",
+    "boolean",
+    "category",
+    "ordinal",
+    "datetime",
+    "date",
+    "duration",
+    "identifier",
+    "text",
+    "constant",
+]
+Role = Literal["feature", "channel", "static", "label", "text"]
+Modality = Literal["tabular", "timeseries", "image", "text"]
+
+KINDS: tuple[str, ...] = Kind.__args__  # type: ignore[attr-defined]
+ROLES: tuple[str, ...] = Role.__args__  # type: ignore[attr-defined]
+MODALITIES: tuple[str, ...] = Modality.__args__  # type: ignore[attr-defined]
+
+NUMERIC_KINDS = frozenset({"integer", "float"})
+TIME_KINDS = frozenset({"datetime", "date", "duration"})
+DISCRETE_KINDS = frozenset({"boolean", "category", "ordinal", "constant"})
+
+# pandas' own spellings; a schema read from a file may name no other type.
+_DTYPE = re.compile(
+    r"u?int(8|16|32|64)|U?Int(8|16|32|64)|float(16|32|64)|Float(32|64)|bool|boolean|str|string|object|category"
+    r"|(datetime64|timedelta64)\[(s|ms|us|ns)(, [A-Za-z0-9_+:/\-]{1,64})?\]"
+)
+_MAX_COLUMNS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column, channel, label or field.
+
+    Parameters
+    ----------
+    name
+        Its name, unique within the schema.
+    kind
+        What its values mean; decides how they are learned, checked and compared.
+    dtype
+        The pandas (or NumPy) type with which values come back.
+    role
+        ``feature`` of a table; ``channel`` of a series (per step); ``static`` attribute of a series;
+        ``label`` (a class); ``text``.
+    nullable
+        Whether a value may be missing.
+    categories
+        All values that can occur, for ``boolean``, ``category`` and ``ordinal`` (in order); the one value of a
+        ``constant``, or nothing when every value is missing.
+    names
+        Optional display names of ``categories``, equally many; a condition may use either.
+    minimum, maximum
+        Closed range: numbers for ``integer`` and ``float``, seconds for ``duration``, ISO 8601 text for
+        ``datetime`` and ``date``. For ``text``, the shortest and longest length in characters. None is open.
+    decimals
+        Digits after the point of a ``float`` that is written in decimals; None when it is not rounded.
+    pattern
+        Form of an ``identifier`` or ``text``, as the modality's form writes it.
+    unit
+        Physical unit, for display.
+    sensitive
+        Whether the value is personal and must not leave as an extreme or a rare category.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str = "object"
+    role: Role = "feature"
+    nullable: bool = False
+    categories: tuple[Any, ...] = ()
+    names: tuple[str, ...] = ()
+    minimum: Any = None
+    maximum: Any = None
+    decimals: int | None = None
+    pattern: str | None = None
+    unit: str | None = None
+    sensitive: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"schema: column {self.name!r}"
+        if not isinstance(self.name, str):
+            raise SchemaError(f"{where}: the name must be text; rename it with df.rename(columns=str)")
+        for what, value, known in (("kind", self.kind, KINDS), ("role", self.role, ROLES)):
+            if value not in known:
+                raise SchemaError(f"{where}: unknown {what} {value!r}; {nearest(str(value), known)}")
+        if not isinstance(self.dtype, str) or not _DTYPE.fullmatch(self.dtype):
+            raise SchemaError(f"{where}: unknown dtype {self.dtype!r}; give a pandas dtype such as 'int64'")
+        object.__setattr__(self, "categories", tuple(self.categories))
+        object.__setattr__(self, "names", tuple(self.names))
+        if self.kind in ("category", "ordinal", "boolean") and not self.categories:
+            raise SchemaError(f"{where}: kind {self.kind!r} needs its categories")
+        if len(set(map(_key, self.categories))) != len(self.categories):
+            raise SchemaError(f"{where}: categories repeat; list each value once")
+        if self.names and len(self.names) != len(self.categories):
+            raise SchemaError(f"{where}: {len(self.names)} names for {len(self.categories)} categories")
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None and low > high:
+            raise SchemaError(f"{where}: minimum {low!r} is above maximum {high!r}")
+        if self.decimals is not None and not (isinstance(self.decimals, int) and 0 <= self.decimals <= 15):
+            raise SchemaError(f"{where}: decimals must be a whole number from 0 to 15, not {self.decimals!r}")
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind in NUMERIC_KINDS
+
+    @property
+    def is_time(self) -> bool:
+        return self.kind in TIME_KINDS
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.kind in DISCRETE_KINDS
+
+    def code_of(self, value: Any) -> int:
+        """Position of a category, given as its value or its display name.
+
+        Raises
+        ------
+        LookupError
+            If the column has no such category.
+        """
+        key = _key(value)
+        for code, category in enumerate(self.categories):
+            if _key(category) == key:
+                return code
+        if isinstance(value, str) and value in self.names:
+            return self.names.index(value)
+        raise LookupError(f"{value!r} is no category of {self.name!r}; {nearest(str(value), self.categories)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON or YAML; fields at their defaults are left out."""
+        out: dict[str, Any] = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                out[f.name] = list(value) if isinstance(value, tuple) else value
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        known = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(data, Mapping) or "name" not in data or "kind" not in data:
+            raise SchemaError("schema: each column needs at least a name and a kind")
+        for key in data:
+            if key not in known:
+                raise SchemaError(f"schema: column {data['name']!r} has no field {key!r}; {nearest(key, known)}")
+        return cls(**data)
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    """1, 1.0 and NumPy's 1 are one category; True and 1 are two."""
+    item = value.item() if hasattr(value, "item") else value
+    return (isinstance(item, bool), item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignKey:
+    """Column ``column`` holds values of ``parent_column`` of the table ``parent``."""
+
+    column: str
+    parent: str
+    parent_column: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The columns of one data set and what is known of it as a whole.
+
+    Parameters
+    ----------
+    modality
+        ``tabular``, ``timeseries``, ``image`` or ``text``.
+    columns
+        In the data's order; names are unique.
+    shape
+        Sizes that are no column: ``height``, ``width``, ``channels`` of images; ``min_length`` and
+        ``max_length`` of series, in steps.
+    primary_key, foreign_keys
+        Keys, for related tables.
+    unit
+        The column that names the unit which privacy protects (a person, not a row).
+    private
+        Whether the data is private: extremes and rare categories are then kept out of artifacts, and cards
+        show synthetic samples only.
+    """
+
+    modality: Modality
+    columns: tuple[Column, ...] = ()
+    shape: Mapping[str, int] = field(default_factory=dict)
+    primary_key: str | None = None
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    unit: str | None = None
+    private: bool = False
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise SchemaError(f"schema: unknown modality {self.modality!r}; {nearest(self.modality, MODALITIES)}")
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "foreign_keys", tuple(self.foreign_keys))
+        object.__setattr__(self, "shape", dict(self.shape))
+        if len(self.columns) > _MAX_COLUMNS:
+            raise SchemaError(f"schema: {len(self.columns)} columns; at most {_MAX_COLUMNS} are supported")
+        seen: set[str] = set()
+        for column in self.columns:
+            if column.name in seen:
+                raise SchemaError(f"schema: column {column.name!r} appears twice; rename one of them")
+            seen.add(column.name)
+        for key in (self.primary_key, self.unit, *(f.column for f in self.foreign_keys)):
+            if key is not None and key not in seen:
+                raise SchemaError(f"schema: key or unit {key!r} is no column; {nearest(key, seen)}")
+        for name, size in self.shape.items():
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= 2**31:
+                raise SchemaError(f"schema: shape {name!r}={size!r} must be a whole number from 0 to 2**31")
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __contains__(self, name: object) -> bool:
+        return any(c.name == name for c in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise SchemaError(f"no column {name!r}; {nearest(name, self.names)}")
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    def by_role(self, *roles: Role) -> tuple[Column, ...]:
+        return tuple(c for c in self.columns if c.role in roles)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; ``columns`` may also be given as a mapping of name to new column."""
+        columns = changes.get("columns")
+        if isinstance(columns, Mapping):
+            for name in columns:
+                _ = self[name]
+            changes["columns"] = tuple(columns.get(c.name, c) for c in self.columns)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON or YAML."""
+        out: dict[str, Any] = {"modality": self.modality, "columns": [c.to_dict() for c in self.columns]}
+        for name in ("shape", "primary_key", "unit", "private"):
+            if getattr(self, name):
+                out[name] = getattr(self, name)
+        if self.foreign_keys:
+            out["foreign_keys"] = [dataclasses.asdict(k) for k in self.foreign_keys]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        SchemaError
+            For anything that :meth:`to_dict` could not have written.
+        """
+        known = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(data, Mapping) or "modality" not in data:
+            raise SchemaError("schema: expected a mapping with 'modality' and 'columns'")
+        for key in data:
+            if key not in known:
+                raise SchemaError(f"schema: unknown field {key!r}; {nearest(key, known)}")
+        columns = data.get("columns", ())
+        if not isinstance(columns, (list, tuple)):
+            raise SchemaError("schema: 'columns' must be a list")
+        values = {**data, "columns": tuple(Column.from_dict(c) for c in columns)}
+        try:
+            values["foreign_keys"] = tuple(ForeignKey(**k) for k in data.get("foreign_keys", ()))
+            return cls(**values)
+        except TypeError as error:
+            raise SchemaError(f"schema: malformed field ({error})") from error
