@@ -75,6 +75,14 @@ class NativeForm(ABC):
     def write(self, data: Any, path: str) -> None:
         """Write native data to a file (the suffix decides: Parquet, CSV, NPZ, PNG sheet), atomically."""
 
+    def protect(self, data: Any, schema: Schema) -> tuple[Any, Schema]:
+        """Private data and its schema without what would give single people away.
+
+        Forms whose schema carries ranges or categories of people override this: extremes are pulled in to where
+        several people stand, rare categories pooled. The default has nothing to protect.
+        """
+        return data, schema
+
     def finish(self, block: Any, schema: Schema, first_row: int) -> Any:
         """Complete a block whose first sample has number ``first_row`` in the stream.
 

@@ -1,0 +1,369 @@
+"""The contract: what every generator promises, and the little that a family has to write.
+
+A family subclasses :class:`Generator` (or :class:`Transform`), is a keyword-only dataclass whose fields are its whole
+configuration, and writes ``_fit``, ``_sample_block`` and its state. Everything else - checking, blocks and seeds,
+streams, Hugging Face data sets, saving and loading - is here, once, and is what ``zoo.testing.check_generator`` tests.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from zoo.capabilities import CAPABILITY_OF
+from zoo.conditions import Conditions, parse
+from zoo.config import check_config, coerce
+from zoo.data.form import NativeForm, native_form
+from zoo.errors import ArtifactError, ConfigError, DataError, NotReadyError, OptionError, UnsupportedCapability, nearest
+from zoo.random import block_rng, check_seed, isolated_rng
+from zoo.schema import Schema
+
+if TYPE_CHECKING:
+    import os
+
+    import datasets
+
+    from zoo.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Option:
+    """A sampling option that a family declares: default, type (with its range) and one line of documentation."""
+
+    default: Any
+    annotation: Any
+    doc: str
+
+
+class Component(ABC):
+    """Anything with a configuration, a state and a place in the registry.
+
+    Subclasses are dataclasses (``@dataclass(kw_only=True, eq=False)``); their fields are checked against their
+    annotations at construction. ``__init__`` does no I/O, draws no random number and touches no device.
+    """
+
+    name: ClassVar[str] = ""
+    """``modality/family``; read from the module's path for the zoo's own families."""
+    modality: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parts = cls.__module__.split(".")
+        if parts[:2] == ["zoo", "generators"] and len(parts) == 4 and not cls.__name__.startswith("_"):
+            cls.name = "/".join(parts[2:])
+        if not cls.modality and cls.name:
+            cls.modality = cls.name.split("/")[0]
+
+    def __post_init__(self) -> None:
+        if not self.name or "__dataclass_fields__" not in vars(type(self)):
+            raise ConfigError(
+                f"{type(self).__name__} needs a class attribute name = 'modality/family' and the decorator "
+                "@dataclass(kw_only=True, eq=False)"
+            )
+        check_config(self, owner=self.name)
+        self._schema: Schema | None = None
+        self._ready = False
+        self._device = "cpu"
+        self._training: dict[str, Any] = {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor arguments, as plain data."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+    @property
+    def schema(self) -> Schema:
+        """What the samples conform to; by default that of the training data."""
+        if self._schema is None:
+            raise NotReadyError(f"{self.name} has no schema yet; call fit(data) or zoo.load(name) first")
+        return self._schema
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What training recorded: ``steps``, ``epochs``, ``stopped_by``, … Empty for families without steps."""
+        return dict(self._training)
+
+    def to(self, device: str) -> Self:
+        """Move to a device; families without tensors stay where they are."""
+        self._device = str(device)
+        return self
+
+    def _require_ready(self) -> None:
+        if not self._ready:
+            raise NotReadyError(f"{self.name} is not ready; call fit(data) or zoo.load(name) first")
+
+    # State: what an artifact keeps beside the configuration and the schema.
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Arrays of the state, written as safetensors."""
+        return {}
+
+    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`_arrays` gave; called after :meth:`_set_state`."""
+
+    def _state(self) -> dict[str, Any]:
+        """The rest of the state, as plain JSON data."""
+        return {}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`_state` gave."""
+
+    def save(self, folder: "str | os.PathLike[str]", *, extra: Mapping[str, bytes] | None = None) -> None:
+        """Write an artifact folder, atomically: an interrupted save leaves what was there before.
+
+        Parameters
+        ----------
+        folder
+            Where to; an existing artifact there is replaced, any other folder with content is refused.
+        extra
+            Further files by name (``metrics.json``, ``README.md``, a picture).
+        """
+        from zoo import artifact
+
+        self._require_ready()
+        artifact.save_component(self, folder, extra=extra or {})
+
+    @classmethod
+    def load(cls, folder: "str | os.PathLike[str]", *, manifest_sha256: str | None = None) -> Self:
+        """Read an artifact of this family; ``zoo.load`` finds the family by itself."""
+        from zoo import artifact
+
+        opened = artifact.open_artifact(folder, manifest_sha256=manifest_sha256)
+        if opened.family != cls.name:
+            raise ArtifactError(f"{folder} holds a {opened.family}, not a {cls.name}; use zoo.load to load any family")
+        return artifact.restore_component(cls, opened)
+
+    def __getattr__(self, attribute: str) -> Any:
+        # Only reached for attributes that do not exist: a capability that the family does not declare.
+        if attribute in CAPABILITY_OF:
+            from zoo.registry import families_with
+
+            capability = CAPABILITY_OF[attribute]
+            able = families_with(capability, modality=self.modality) or families_with(capability)
+            instead = f"families that do: {', '.join(able)}" if able else "no registered family does yet"
+            raise UnsupportedCapability(f"{self.name} does not declare {capability!r} ({attribute}); {instead}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
+
+
+class Generator(Component):
+    """Learns from data, then makes more of it.
+
+    A family writes ``_fit``, ``_sample_block`` and its state; it may declare ``options`` and capabilities.
+    """
+
+    default_block_size: ClassVar[int] = 1024
+    """Block size of newly created generators of this family."""
+
+    options: ClassVar[Mapping[str, Option]] = {}
+    """Keyword arguments that ``sample``, ``stream`` and ``to_dataset`` take for this family."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._block_size = self.default_block_size
+
+    @property
+    def block_size(self) -> int:
+        """Samples are made in blocks of this size, each seeded by (seed, block number) and made whole, so that the
+        batch size of the caller changes no byte. Saved with the artifact."""
+        return self._block_size
+
+    @property
+    def form(self) -> NativeForm:
+        """The operations on this modality's native form."""
+        return native_form(self.modality)
+
+    # What a family writes.
+
+    @abstractmethod
+    def _fit(self, data: Any, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any] | None:
+        """Learn from native data that conforms to ``self.schema``; return what to record of the training."""
+
+    @abstractmethod
+    def _sample_block(
+        self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
+    ) -> Any:
+        """Make one block of ``n`` samples in native form. Identifier columns of tables may be left out."""
+
+    # What a user calls.
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        schema: Schema | None = None,
+        seed: int = 0,
+        train: "TrainConfig | None" = None,
+    ) -> Self:
+        """Learn from data.
+
+        Parameters
+        ----------
+        data
+            The modality's native form, or a ``datasets.Dataset``. Never changed.
+        schema
+            Overrides what would be inferred.
+        seed
+            0 to 2**63 - 1; the same seed gives the same generator.
+        train
+            Limits and choices of training; families without gradients need nothing of it.
+
+        Returns
+        -------
+        Self
+            The fitted generator. After an error it is what it was before the call.
+        """
+        from zoo.training.config import TrainConfig
+
+        seed = check_seed(seed)
+        if train is not None and not isinstance(train, TrainConfig):
+            raise ConfigError(f"train must be a zoo.TrainConfig, not {type(train).__name__}")
+        if schema is not None and schema.modality != self.modality:
+            raise DataError(f"{self.name} needs a schema of modality {self.modality!r}, not {schema.modality!r}")
+        form = self.form
+        native = form.coerce(data, schema)
+        if schema is None:
+            schema = form.infer(native)
+        form.check(native, schema)
+        if schema.private:
+            native, schema = form.protect(native, schema)
+        before = dict(self.__dict__)
+        try:
+            self._schema, self._ready = schema, False
+            with isolated_rng():
+                training = self._fit(native, np.random.default_rng(np.random.SeedSequence(seed)), train or TrainConfig())
+            self._training = dict(training or {})
+            self._ready = True
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def sample(self, n: int, *, conditions: Any = None, seed: int | None = None, **options: Any) -> Any:
+        """Make exactly ``n`` samples in the modality's native form.
+
+        Parameters
+        ----------
+        n
+            How many; 0 gives an empty native form.
+        conditions
+            See :mod:`zoo.conditions`.
+        seed
+            The same seed gives the same bytes, in any process; None draws a fresh one.
+        **options
+            What the family declares in ``options``.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+            raise OptionError(f"n={n!r} must be a whole number of at least 0")
+        n = int(n)
+        return self.form.concat(list(self._blocks(n, conditions, seed, options)))
+
+    def stream(
+        self, *, batch_size: int, conditions: Any = None, seed: int | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """Make samples without end, ``batch_size`` at a time, holding no more than a block and a batch."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise OptionError(f"batch_size={batch_size!r} must be a whole number of at least 1")
+        blocks = self._blocks(None, conditions, seed, options)  # checks the arguments now, not at the first batch
+        return self._rebatch(blocks, int(batch_size))
+
+    def _rebatch(self, blocks: Iterator[Any], batch_size: int) -> Iterator[Any]:
+        form, pending, held = self.form, [], 0
+        for block in blocks:
+            start, size = 0, form.length(block)
+            while start < size:
+                stop = min(size, start + batch_size - held)
+                pending.append(form.slice(block, start, stop))
+                held += stop - start
+                start = stop
+                if held == batch_size:
+                    yield form.concat(pending)
+                    pending, held = [], 0
+
+    def _blocks(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
+        """Check the arguments at once; then yield blocks 0, 1, …, the last one cut to make n samples."""
+        make = self._block_maker(n, conditions, seed, options)
+
+        def blocks() -> Iterator[Any]:
+            if n is None:
+                index = 0
+                while True:
+                    yield make(index)
+                    index += 1
+            for index in range(max(1, -(-n // self.block_size))):
+                block = make(index)
+                left = n - index * self.block_size
+                yield block if left >= self.block_size else self.form.slice(block, 0, left)
+
+        return blocks()
+
+    def _block_maker(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Any:
+        self._require_ready()
+        checked = self._check_options(options)
+        allowed = tuple(getattr(self, "condition_columns", ())) if hasattr(type(self), "condition_columns") else ()
+        parsed = parse(conditions, self.schema, allowed, family=self.name, n=n)
+        seed = check_seed(seed)
+
+        def make(index: int) -> Any:
+            start = index * self.block_size
+            with isolated_rng():
+                block = self._sample_block(
+                    self.block_size, parsed.block(start, self.block_size), block_rng(seed, index), checked
+                )
+            return self.form.finish(block, self.schema, start)
+
+        return make
+
+    def _check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name not in self.options:
+                known = nearest(name, self.options) if self.options else "it takes none"
+                raise OptionError(f"{self.name} has no sampling option {name!r}; {known}")
+        checked = {}
+        for name, option in self.options.items():
+            try:
+                checked[name] = coerce(options.get(name, option.default), option.annotation, name)
+            except ConfigError as error:
+                raise OptionError(f"{self.name}: {error}") from error
+        return checked
+
+    def to_dataset(
+        self, n: int, *, conditions: Any = None, seed: int | None = None, **options: Any
+    ) -> "datasets.Dataset":
+        """``n`` samples as a Hugging Face ``datasets.Dataset`` with the feature types of the schema."""
+        from zoo.data.hf import make_dataset
+
+        return make_dataset(self, n, conditions, seed, options)
+
+    def to_iterable_dataset(
+        self, n: int | None = None, *, conditions: Any = None, seed: int | None = None, **options: Any
+    ) -> "datasets.IterableDataset":
+        """The same as a ``datasets.IterableDataset`` that never holds more than a block.
+
+        Its shards are blocks: across the workers of a ``DataLoader`` and across ranks
+        (``datasets.distributed.split_dataset_by_node``) no sample repeats. Without ``n`` it does not end.
+        """
+        from zoo.data.hf import make_iterable_dataset
+
+        return make_iterable_dataset(self, n, conditions, seed, options)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
+        """Upload the artifact to the Hugging Face Hub; returns the commit that pins it."""
+        from zoo.registry import push
+
+        return push(self, repo_id, private=private, revision=revision)
+
+
+class Transform(Component):
+    """Real data in, safe or multiplied data out (masking, entity cloning)."""
+
+    @abstractmethod
+    def transform(self, data: Any, *, secrets: Any = None, seed: int = 0) -> Any:
+        """Transform native data; ``data`` is not changed."""
