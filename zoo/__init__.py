@@ -30,7 +30,7 @@ _EXPORTS = {
     "evaluate": "zoo.evaluation",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_EXPORTS)]
 
 if TYPE_CHECKING:
     from zoo.data.catalog import list_datasets, load_dataset

@@ -109,9 +109,7 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
         If the target is no artifact, or cannot be written.
     """
     target = Path(folder).expanduser()
-    listed = {
-        name: {"sha256": sha256(data), "size": len(data)} for name, data in sorted(files.items()) if name != CARD
-    }
+    listed = {name: {"sha256": sha256(data), "size": len(data)} for name, data in sorted(files.items()) if name != CARD}
     manifest = dump_json({"format_version": FORMAT_VERSION, "family": family, "files": listed})
     temporary: Path | None = None
     try:
@@ -172,7 +170,11 @@ def component_files(component: "Component") -> dict[str, bytes]:
     """The files of a ready component: configuration, schema and state."""
     from zoo import __version__
 
-    config: dict[str, Any] = {"family": component.name, "config": component.config, "zoo_version": __version__}
+    config: dict[str, Any] = {
+        "family": component.name,
+        "config": component.config,
+        "zoo_version": __version__,
+    }
     if hasattr(component, "block_size"):
         config["block_size"] = component.block_size
     if component.training:
@@ -335,7 +337,16 @@ def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
         component._set_arrays(arrays)
     except ArtifactError:
         raise
-    except (ZooError, KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
+    except (
+        ZooError,
+        KeyError,
+        IndexError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        AttributeError,
+        MemoryError,
+    ) as error:
         raise ArtifactError(f"{where} does not describe a valid {opened.family}: {error}") from error
     component._ready = True
     return component

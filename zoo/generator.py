@@ -17,7 +17,15 @@ from zoo.capabilities import CAPABILITY_OF
 from zoo.conditions import Conditions, parse
 from zoo.config import check_config, coerce
 from zoo.data.form import NativeForm, native_form
-from zoo.errors import ArtifactError, ConfigError, DataError, NotReadyError, OptionError, UnsupportedCapability, nearest
+from zoo.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    NotReadyError,
+    OptionError,
+    UnsupportedCapability,
+    nearest,
+)
 from zoo.random import block_rng, check_seed, isolated_rng
 from zoo.schema import Schema
 
@@ -237,7 +245,9 @@ class Generator(Component):
         try:
             self._schema, self._ready = schema, False
             with isolated_rng():
-                training = self._fit(native, np.random.default_rng(np.random.SeedSequence(seed)), train or TrainConfig())
+                training = self._fit(
+                    native, np.random.default_rng(np.random.SeedSequence(seed)), train or TrainConfig()
+                )
             self._training = dict(training or {})
             self._ready = True
         except BaseException:

@@ -55,7 +55,12 @@ def fetch_repository(repo_id: str, revision: str | None = None) -> Path:
             f"would have fetched it from the Hugging Face Hub. Unset {forbidden}, or put the folder there yourself"
         )
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         commit = HfApi().repo_info(repo_id, revision=wanted).sha
@@ -164,7 +169,9 @@ def push_folder(folder: Path, repo_id: str, *, private: bool = False, revision: 
             commit_message=f"Add {opened.family}",
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise RemoteError(f"cannot push to {repo_id}: {_first_line(error)}; is there a token (hf auth login)?") from error
+        raise RemoteError(
+            f"cannot push to {repo_id}: {_first_line(error)}; is there a token (hf auth login)?"
+        ) from error
     return done.oid
 
 

@@ -209,7 +209,9 @@ def find(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Pat
         return fetch_repository(repository[1], revision), None
     if text in _families():
         known = list_pretrained(text + "/*")
-        raise UnknownNameError(f"{text!r} is a family; load an artifact of it ({nearest(text, known)}) or zoo.create it")
+        raise UnknownNameError(
+            f"{text!r} is a family; load an artifact of it ({nearest(text, known)}) or zoo.create it"
+        )
     raise UnknownNameError(f"no artifact {text!r}; {nearest(text, list_pretrained())}")
 
 

@@ -35,7 +35,12 @@ class _BlockTables:
     """Arrow tables of the blocks of given shards; a class, so that worker processes can receive it."""
 
     def __init__(
-        self, generator: "Generator", n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]
+        self,
+        generator: "Generator",
+        n: int | None,
+        conditions: Any,
+        seed: int | None,
+        options: Mapping[str, Any],
     ) -> None:
         from zoo.random import check_seed
 

@@ -1,7 +1,7 @@
 """What every family with a network shares: building, casting to what is published, storing, moving."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
