@@ -60,8 +60,9 @@ def _texts(rng: np.random.Generator, n: int = 60) -> pd.DataFrame:
     for i in range(n):
         spam = bool(i % 3 == 0)
         thing = things[int(rng.integers(3))]
-        texts.append(f"WIN {thing} now!!! call {rng.integers(100, 999)}" if spam
-                     else f"{greetings[int(rng.integers(3))]}, {thing} is late by {rng.integers(2, 60)} min")  # fmt: skip
+        greeting = greetings[int(rng.integers(3))]
+        number = int(rng.integers(100, 999))
+        texts.append(f"WIN {thing} now!!! call {number}" if spam else f"{greeting}, {thing} is {number} min late")
         labels.append("spam" if spam else "ham")
     return pd.DataFrame({"label": pd.Series(labels, dtype="str"), "text": pd.Series(texts, dtype="str")})
 

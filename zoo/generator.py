@@ -46,7 +46,7 @@ class Option:
     doc: str
 
 
-class Component(ABC):
+class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform have the abstract methods
     """Anything with a configuration, a state and a place in the registry.
 
     Subclasses are dataclasses (``@dataclass(kw_only=True, eq=False)``); their fields are checked against their
@@ -115,6 +115,7 @@ class Component(ABC):
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`_arrays` gave; called after :meth:`_set_state`."""
+        return
 
     def _state(self) -> dict[str, Any]:
         """The rest of the state, as plain JSON data."""
@@ -122,6 +123,7 @@ class Component(ABC):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`_state` gave."""
+        return
 
     def save(self, folder: "str | os.PathLike[str]", *, extra: Mapping[str, bytes] | None = None) -> None:
         """Write an artifact folder, atomically: an interrupted save leaves what was there before.

@@ -243,7 +243,8 @@ def load(name: str | os.PathLike[str], revision: str | None = None, *, device: s
     opened = open_artifact(folder, manifest_sha256=pin)
     if opened.family not in _families():
         raise ArtifactError(
-            f"{folder} is of family {opened.family[:80]!r}, which is not installed; {nearest(opened.family, _families())}"
+            f"{folder} is of family {opened.family[:80]!r}, which is not installed; "
+            + nearest(opened.family, _families())
         )
     return restore_component(family(opened.family), opened).to(device)
 

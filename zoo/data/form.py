@@ -15,6 +15,8 @@ from zoo.schema import MODALITIES, Schema
 
 if TYPE_CHECKING:
     import datasets
+    import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -56,6 +58,14 @@ class NativeForm(ABC):
         """Samples ``start`` (included) to ``stop`` (excluded)."""
 
     @abstractmethod
+    def take(self, data: Any, index: "np.ndarray") -> Any:
+        """The samples at the given positions."""
+
+    @abstractmethod
+    def column(self, data: Any, name: str) -> "pd.Series | None":
+        """The values of a schema's column, one a sample; None for a column with one a step (a channel)."""
+
+    @abstractmethod
     def concat(self, parts: Sequence[Any]) -> Any:
         """Join blocks of one schema, in order; ``parts`` is not empty. May consume the list to save memory."""
 
@@ -70,6 +80,16 @@ class NativeForm(ABC):
     @abstractmethod
     def to_arrow(self, data: Any, schema: Schema) -> "pa.Table":
         """Native data as an Arrow table in the storage types of :meth:`features`."""
+
+    @abstractmethod
+    def read(self, path: str) -> Any:
+        """Read native data from a file or folder; what is accepted depends on the modality.
+
+        Raises
+        ------
+        DataError
+            If it is missing, unreadable or of an unknown type; names the file and what is accepted.
+        """
 
     @abstractmethod
     def write(self, data: Any, path: str) -> None:

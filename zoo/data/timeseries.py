@@ -104,5 +104,5 @@ class SeriesBatch:
         )
 
     def __repr__(self) -> str:
-        n, t, c = self.values.shape
+        n, t, _ = self.values.shape
         return f"SeriesBatch({n} series, up to {t} steps, channels={self.channels}, static={list(self.static)})"

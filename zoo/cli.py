@@ -1,0 +1,342 @@
+"""The command line ``zoo``: the only place that prints results or reads arguments.
+
+Every command imports what it needs when it runs, so that ``zoo list`` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo import __version__
+from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
+
+if TYPE_CHECKING:
+    from zoo.generator import Generator
+
+app = typer.Typer(
+    name="zoo",
+    help="Generators of synthetic data: tables, time series, images and text.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def guarded(action: Callable[[], Any]) -> None:
+    """Run an action; an expected error becomes one line on standard error and exit code 2."""
+    from zoo.say import speak
+
+    speak()
+    try:
+        action()
+    except ZooError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("zoo: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; check the path, its permissions and the space left")
+
+
+def _fail(message: str) -> None:
+    print(f"zoo: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    """Entry point of the ``zoo`` command."""
+    guarded(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Aligned columns, plain text: it pipes well, and rich need not load."""
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+@app.command("list")
+def list_command(
+    pattern: Annotated[str, typer.Argument(help="Shell wildcards, such as 'tabular/*'.")] = "*",
+    modality: Annotated[str | None, typer.Option(help="tabular, timeseries, image or text.")] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only what can be loaded.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List generator families and pretrained generators."""
+    from zoo.registry import index, list_generators, list_pretrained
+
+    families = [] if pretrained else list_generators(pattern, modality)
+    loadable = list_pretrained(pattern if pretrained else "*", modality)
+    if as_json:
+        print(json.dumps({"families": families, "pretrained": loadable}, indent=1))
+        return
+    known = index()
+    if pretrained:
+        rows = [
+            (n, _size(known[n]["bytes"]) if n in known else "", known.get(n, {}).get("headline", "")) for n in loadable
+        ]
+        _table(("pretrained", "size", "measured"), rows)
+        return
+    if not families:
+        raise UnknownNameError(f"no family matches {pattern!r}; {nearest(pattern, list_generators())}")
+    by_family = []
+    for name in families:
+        of_it = [n.split("/")[2] for n in loadable if n.rsplit("/", 1)[0] == name]
+        by_family.append((name, ", ".join(of_it) or "-"))
+    _table(("family", "pretrained on"), by_family)
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:.1f} MB" if n >= 1e6 else f"{max(1, round(n / 1e3))} kB"
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(help="Family, artifact, folder or Hub repository.")]) -> None:
+    """Show what is known of a family or a pretrained generator."""
+    from zoo.registry import info as registry_info
+
+    known = registry_info(name)
+    print(f"{known['name']} - {known['summary']}\n")
+    print(known["doc"], "\n")
+    print("capabilities:", ", ".join(known["capabilities"]) or "sampling only")
+    for title, key in (("configuration", "config"), ("sampling options", "options"), ("training", "training")):
+        if known.get(key):
+            print(f"{title}:")
+            for field, value in known[key].items():
+                shown = f"{value['default']!r}: {value['doc']}" if key == "options" else repr(value)
+                print(f"  {field} = {shown}")
+    if known.get("metrics"):
+        print("measured:")
+        for score in known["metrics"].get("scores", []):
+            print(f"  {score['name']} = {score['value']}")
+    if "folder" in known:
+        print(f"folder: {known['folder']} ({_size(known['bytes'])})")
+
+
+@app.command()
+def datasets(
+    pattern: Annotated[str, typer.Argument(help="Shell wildcards.")] = "*",
+    modality: Annotated[str | None, typer.Option(help="tabular, timeseries, image or text.")] = None,
+) -> None:
+    """List the data sets that recipes name."""
+    from zoo.data.catalog import dataset_info, list_datasets
+
+    rows = []
+    for name in list_datasets(pattern, modality):
+        known = dataset_info(name)
+        rows.append((name, known.modality, known.licence, known.description.split(". ")[0]))
+    _table(("data set", "modality", "licence", "what"), rows)
+
+
+@app.command()
+def recipes(pattern: Annotated[str, typer.Argument(help="Shell wildcards.")] = "*") -> None:
+    """List the recipes."""
+    from fnmatch import fnmatchcase
+
+    from zoo.recipe import list_recipes
+
+    rows = []
+    for name, path in list_recipes().items():
+        if fnmatchcase(name, pattern):
+            first = path.read_text(encoding="utf-8").lstrip().splitlines()[0]
+            rows.append((name, first.strip('" ')))
+    _table(("recipe", "what"), rows)
+
+
+@app.command()
+def cp(
+    name: Annotated[str, typer.Argument(help="A recipe's name (zoo recipes lists them).")],
+    destination: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
+) -> None:
+    """Copy a recipe, to change it."""
+    from zoo.recipe import find_recipe
+
+    source = find_recipe(name)
+    target = destination / source.name if destination.is_dir() else destination
+    if target.exists():
+        raise DataError(f"{target} exists; choose another name")
+    target.write_bytes(source.read_bytes())
+    print(f"wrote {target}; run it with: python {target} --help")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A recipe's name, or the path of a recipe file.")],
+) -> None:
+    """Run a recipe; further arguments are its own (zoo train NAME --help shows them)."""
+    if name in ("-h", "--help"):
+        print("usage: zoo train NAME [--help] [FIELDS]\n\nRuns a recipe; zoo recipes lists the names. FIELDS are the "
+              "recipe's own, for instance --train.epochs 5;\nzoo train NAME --help shows them with their defaults.")  # fmt: skip
+        return
+    from zoo.recipe import load_recipe
+
+    load_recipe(name).run_arguments(list(context.args))
+
+
+def _generator(cls: Any, settings: list[str]) -> "Generator":
+    """Build a family from ``field=value`` settings; values are JSON where they parse as JSON, else text."""
+    from zoo.config import build
+
+    config = {}
+    for setting in settings:
+        field, sign, value = setting.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {setting!r} must be field=value")
+        config[field] = _json_or_text(value)
+    return build(cls, config, owner=cls.name)
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+@app.command()
+def fit(
+    family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
+    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines) or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop training after so long.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same generator.")] = 0,
+    private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
+) -> None:
+    """Fit a family on your own data and save it."""
+    from zoo.data.form import native_form
+    from zoo.registry import family as find_family
+    from zoo.training.config import TrainConfig
+
+    generator = _generator(find_family(family), settings or [])
+    form = native_form(generator.modality)
+    native = form.read(str(data))
+    schema = form.infer(native).replace(private=True) if private else None
+    generator.fit(native, schema=schema, seed=seed, train=TrainConfig(epochs=epochs, max_minutes=max_minutes))
+    generator.save(output)
+    print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
+    print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
+
+
+def _conditions(given: list[str]) -> dict[str, Any]:
+    """``age=60..`` is a range, ``a=x,y`` any of, ``a=x`` equal; numbers are read as numbers."""
+    out: dict[str, Any] = {}
+    for item in given:
+        column, sign, value = item.partition("=")
+        if not sign:
+            raise OptionError(f"--condition {item!r} must be column=value, column=a,b or column=low..high")
+        if ".." in value:
+            ends = value.split("..", 1)
+            out[column] = tuple(_json_or_text(e) if e else None for e in ends)
+        elif "," in value:
+            out[column] = [_json_or_text(v) for v in value.split(",")]
+        else:
+            out[column] = _json_or_text(value)
+    return out
+
+
+@app.command()
+def sample(
+    name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format.")],
+    n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--condition", "-c", help="column=value, column=a,b or column=low..high; repeat."),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="name=value of the family; repeat.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same file.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+) -> None:
+    """Make samples and write them to a file."""
+    from zoo.data.export import export
+    from zoo.registry import load
+
+    options = {k: _json_or_text(v) for k, _, v in (o.partition("=") for o in option or [])}
+    generator = load(name, revision, device=device)
+    export(generator, n, str(output), conditions=_conditions(condition or []) or None, seed=seed, options=options)
+    print(f"wrote {n:,} samples to {output}")
+
+
+@app.command()
+def evaluate(
+    train: Annotated[Path, typer.Argument(help="Real data that the generator learned from.")],
+    synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
+    holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="report.html or report.json.")] = Path("report.html"),
+    quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
+) -> None:
+    """Measure synthetic data against real data and write a report."""
+    from zoo.data.form import native_form
+    from zoo.evaluation import evaluate as run
+
+    form = native_form("tabular")
+    if output.suffix not in (".html", ".json", ".md"):
+        raise OptionError(f"{output} must end in .html, .json or .md")
+    tables = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
+    report = run(tables[0], tables[1], holdout=tables[2], target=target, seed=seed, quick=quick)
+    report.write(str(output))
+    print(report.summary())
+    print(f"wrote {output}")
+
+
+@app.command()
+def push(
+    name: Annotated[str, typer.Argument(help="A pretrained generator or a folder.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to.")] = None,
+) -> None:
+    """Upload an artifact to the Hugging Face Hub."""
+    from zoo.hub import push_folder
+    from zoo.registry import find
+
+    commit = push_folder(find(name)[0], repository, private=private, revision=revision)
+    print(f"pushed {name} to {repository} at {commit}")
+    print(f'load it with: zoo.load("{repository}", revision="{commit}")')
+
+
+@app.command("new-family")
+def new_family(
+    name: Annotated[str, typer.Argument(help="modality/name in snake_case.")],
+    root: Annotated[Path, typer.Option(help="Top of the checkout.")] = Path("."),
+) -> None:
+    """Write the file and the recipe of a new family, and nothing else."""
+    from zoo.scaffold import scaffold
+
+    for path in scaffold(name, root):
+        print(f"wrote {path}")
+    print(f"next: python -m pytest tests -k {name.split('/')[-1]}")
+
+
+if __name__ == "__main__":
+    main()

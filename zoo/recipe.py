@@ -1,0 +1,317 @@
+"""Recipes: short scripts that hold the choices of one run, and the command line that they share.
+
+A recipe file says ``recipe = Recipe(...)`` and, under ``__main__``, ``recipe.main()``. It runs as
+``python recipes/tabular/tvae/adult.py --train.epochs 5``, under ``accelerate launch``, and as
+``zoo train tabular/tvae/adult``; a copy of it anywhere runs the same. A run fits the generator, evaluates it on
+held-out real data, and saves the artifact with its card and report.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from zoo.config import Range, build, check_config
+from zoo.errors import ConfigError, DataError, UnknownNameError, ZooError, nearest
+from zoo.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from zoo.data.form import NativeForm
+    from zoo.evaluation import Report
+    from zoo.generator import Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a recipe learns from.
+
+    Parameters
+    ----------
+    name
+        Data set in the catalogue (``zoo datasets`` lists them).
+    path
+        Your own table (CSV, Parquet, Arrow, JSON lines) instead of the named set.
+    holdout
+        Your own held-out table; without it a fifth of ``path`` is held out, by the seed.
+    rows
+        Learn from at most so many samples, drawn by the seed; all by default.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    holdout: str | None = None
+    rows: Annotated[int, Range(1)] | None = None
+
+    def __post_init__(self) -> None:
+        check_config(self, owner="data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """How a recipe's result is measured against held-out real data.
+
+    Parameters
+    ----------
+    enabled
+        Whether to evaluate at all.
+    rows
+        Number of samples to evaluate; as many as were learned from by default.
+    target
+        Column for the utility scores; the data set's own target by default.
+    quick
+        Subsample, for a first look in seconds.
+    """
+
+    enabled: bool = True
+    rows: Annotated[int, Range(1)] | None = None
+    target: str | None = None
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        check_config(self, owner="evaluate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Data, generator, training and evaluation of one run.
+
+    Parameters
+    ----------
+    family
+        ``modality/family``.
+    data, train, evaluate
+        What to learn from, how to train, how to measure.
+    generator
+        Configuration of the family; what is left out keeps the family's defaults.
+    seed
+        Seed of the fit and of the evaluation.
+    smoke
+        Changes, as dotted field names, that make a run of seconds (``{"data.rows": 500}``).
+    """
+
+    family: str
+    data: Data
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    seed: int = 0
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``modality/family/dataset``; a file's stem stands for the data set when the data is your own."""
+        stem = Path(self.data.path).name.split(".")[0] if self.data.path else str(self.data.name)
+        return f"{self.family}/{stem}"
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run from the command line; errors of the zoo are one line and exit code 2."""
+        from zoo.cli import guarded
+
+        guarded(lambda: self.run_arguments(sys.argv[1:] if arguments is None else list(arguments)))
+
+    def run_arguments(self, arguments: list[str]) -> "Result":
+        """Parse command-line arguments over this recipe's choices, and run."""
+        import tyro
+
+        choices = self.choices(smoke="--smoke" in arguments)
+        chosen = tyro.cli(
+            type(choices),
+            args=arguments,
+            default=choices,
+            prog=f"{self.family}/{self.data.name}",
+            description=f"Train {self.family} on {self.data.name}, evaluate it on held-out data, save it.",
+        )
+        return run(chosen, self)
+
+    def choices(self, *, smoke: bool = False) -> Any:
+        """All that a run may change, as one typed dataclass (its ``generator`` is of the family's own type)."""
+        from zoo.registry import family
+
+        cls = family(self.family)
+        kind = dataclasses.make_dataclass(
+            "Choices",
+            [
+                ("data", Data),
+                ("generator", cls),
+                ("train", TrainConfig),
+                ("evaluate", Evaluate),
+                ("seed", Annotated[int, Range(0)], field(default=0)),
+                ("out", str | None, field(default=None)),
+                ("smoke", bool, field(default=False)),
+            ],
+            frozen=True,
+        )
+        kind.__doc__ = _CHOICES_DOC
+        parts: dict[str, dict[str, Any]] = {
+            "data": _fields(self.data),
+            "generator": dict(self.generator),
+            "train": _fields(self.train),
+            "evaluate": _fields(self.evaluate),
+        }
+        flat: dict[str, Any] = {"seed": self.seed, "smoke": smoke}
+        for key, value in self.smoke.items() if smoke else ():
+            part, _, name = key.partition(".")
+            if not name and part in flat:
+                flat[part] = value
+            elif part in parts and name:
+                parts[part][name] = value
+            else:
+                raise ConfigError(f"smoke setting {key!r} names no field; write data.rows, train.epochs and the like")
+        classes = {"data": Data, "generator": cls, "train": TrainConfig, "evaluate": Evaluate}
+        built = {k: build(classes[k], v, owner=self.family if k == "generator" else k) for k, v in parts.items()}
+        return kind(**built, **flat)
+
+
+_CHOICES_DOC = """Choices of one run.
+
+Parameters
+----------
+seed
+    Seed of the fit and of the evaluation.
+out
+    Folder for the artifact, its card and report; out/NAME by default.
+smoke
+    Run with the recipe's tiny settings, in seconds.
+"""
+
+
+def _fields(instance: Any) -> dict[str, Any]:
+    return {f.name: getattr(instance, f.name) for f in dataclasses.fields(instance) if f.init}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: the folder, the fitted generator and (on the main process) the report."""
+
+    folder: Path
+    generator: "Generator"
+    report: "Report | None"
+
+
+def run(chosen: Any, recipe: Recipe) -> Result:
+    """Fit, evaluate on held-out data and save.
+
+    Parameters
+    ----------
+    chosen
+        An instance of what :meth:`Recipe.choices` makes.
+    recipe
+        The recipe it came from.
+    """
+    from zoo.say import say
+
+    data: Data = chosen.data
+    name = dataclasses.replace(recipe, data=data).name
+    folder = Path(chosen.out) if chosen.out else Path("out") / name
+    generator: Generator = chosen.generator
+    train, holdout, target, private = _load(data, generator.form, chosen.seed)
+    say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
+    schema = generator.form.infer(train).replace(private=True) if private else None
+    generator.fit(train, schema=schema, seed=chosen.seed, train=chosen.train)
+    if int(os.environ.get("RANK", "0")) > 0:  # the main process alone evaluates and saves
+        return Result(folder, generator, None)
+    if generator.training:
+        say("trained: " + ", ".join(f"{k} {v}" for k, v in generator.training.items()))
+    from zoo.card import save_with_card
+
+    report = None
+    if chosen.evaluate.enabled:
+        from zoo.evaluation import evaluate
+
+        rows = chosen.evaluate.rows or generator.form.length(train)
+        synthetic = generator.sample(rows, seed=chosen.seed)
+        report = evaluate(
+            train,
+            synthetic,
+            holdout=holdout,
+            target=chosen.evaluate.target or target,
+            schema=generator.schema,
+            seed=chosen.seed,
+            quick=chosen.evaluate.quick,
+        )
+    save_with_card(generator, folder, name=name, report=report, real=train, seed=chosen.seed, data_name=data.name)
+    say(f"saved {folder} (artifact, README.md" + (", report.html)" if report else ")"))
+    if report is not None:
+        say(report.summary())
+    return Result(folder, generator, report)
+
+
+def _load(data: Data, form: "NativeForm", seed: int) -> tuple[Any, Any, str | None, bool]:
+    """Training data, held-out data, target column, whether private."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    target, private = None, False
+    if data.path is not None:
+        from zoo.data.table_io import read_table
+
+        if form.modality not in ("tabular", "text"):
+            raise DataError(f"--data.path reads tables; for {form.modality} data call generator.fit from Python")
+        train = form.coerce(read_table(data.path))
+        if data.holdout is not None:
+            holdout = form.coerce(read_table(data.holdout))
+        else:
+            order = rng.permutation(form.length(train))
+            cut = max(1, form.length(train) // 5)
+            if form.length(train) < 2:
+                raise DataError(f"{data.path} has one row, none can be held out; give --data.holdout")
+            train, holdout = form.take(train, np.sort(order[cut:])), form.take(train, np.sort(order[:cut]))
+    elif data.name is not None:
+        from zoo.data.catalog import dataset_info, load_dataset
+
+        info = dataset_info(data.name)
+        if info.modality != form.modality:
+            raise DataError(f"{data.name!r} is {info.modality} data, the family is for {form.modality} data")
+        target, private = info.target, info.private
+        train, holdout = load_dataset(data.name, "train"), load_dataset(data.name, "test")
+    else:
+        raise ConfigError("give --data.name (zoo datasets lists them) or --data.path FILE")
+    if data.rows is not None and data.rows < form.length(train):
+        train = form.take(train, np.sort(rng.choice(form.length(train), data.rows, replace=False)))
+    return train, holdout, target, private
+
+
+# Finding recipes by name
+
+
+def list_recipes() -> dict[str, Path]:
+    """Every bundled recipe: name to file."""
+    from zoo.registry import bundled
+
+    root = bundled("recipes")
+    return {p.relative_to(root).with_suffix("").as_posix(): p for p in sorted(root.glob("*/*/*.py"))}
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe, given by its name or by a path."""
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UnknownNameError(f"no recipe file {name}; zoo recipes lists the bundled ones")
+        return path
+    known = list_recipes()
+    if name not in known:
+        raise UnknownNameError(f"no recipe {name!r}; {nearest(name, known)}")
+    return known[name]
+
+
+def load_recipe(name: str) -> Recipe:
+    """The :class:`Recipe` that a file defines under the name ``recipe``."""
+    path = find_recipe(name)
+    spec = importlib.util.spec_from_file_location("zoo_recipe_" + path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ZooError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"recipe {path} cannot be read: {type(error).__name__}: {error}") from error
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"{path} defines no recipe; write recipe = Recipe(...)")
+    return recipe

@@ -1,0 +1,21 @@
+"""One line of progress to the person at the terminal; the library's only way to speak outside the command line."""
+
+import logging
+import sys
+
+logger = logging.getLogger("zoo")
+
+
+def say(text: str) -> None:
+    """Log a line at level INFO; :func:`speak` makes such lines visible."""
+    logger.info(text)
+
+
+def speak() -> None:
+    """Show what the zoo says on standard error: called by the command line and by recipes, never on import."""
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
