@@ -1,0 +1,197 @@
+"""Run metrics and their anchors over the data of one comparison."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+import zoo
+from zoo.evaluation.kit import make_kit, modality_of
+from zoo.evaluation.metric import QUICK, Anchor, Limits, Metric, NotApplicable, NotComputable, Trial, select
+from zoo.evaluation.report import Report, Score
+from zoo.schema import Schema
+
+Progress = Callable[[str, int, int], None]
+_TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
+
+
+def run(
+    train: Any,
+    synthetic: Any,
+    holdout: Any = None,
+    target: str | None = None,
+    *,
+    schema: Schema | None = None,
+    seed: int = 0,
+    quick: bool = False,
+    metrics: Iterable[str] | str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """See :func:`zoo.evaluation.evaluate`."""
+    started = time.perf_counter()
+    modality = modality_of(train, schema)
+    kit = make_kit(modality, schema)
+    chosen = select(modality, metrics)
+    parts = {"train": train, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
+    data = kit.prepare(parts, target)
+    target = target if target is not None else kit.default_target()
+    base = _base_trial(kit, data, target, seed, QUICK if quick else Limits())
+    anchors = _Anchors(base)
+    scores = []
+    with _shown(progress, len(chosen)) as tell:
+        for i, metric in enumerate(chosen):
+            tell(metric.name, i, len(chosen))
+            score = _measure(metric, base, anchors)
+            if score is not None:
+                scores.append(score)
+        tell("report", len(chosen), len(chosen))
+        private = kit.schema.private if kit.schema is not None else False
+        views = kit.views(data["train"], data["synthetic"], private=private, rng=base.rng("views"))
+    rows = {name: kit.length(part) for name, part in data.items()}
+    return Report(
+        scores=tuple(scores),
+        modality=modality,
+        target=target,
+        rows=rows,
+        seed=seed,
+        quick=quick,
+        private=private,
+        naive=kit.naive,
+        subsampling=_subsampling(base.limits),
+        versions=_versions(),
+        seconds=round(time.perf_counter() - started, 2),
+        views=views,
+    )
+
+
+def _base_trial(kit: Any, data: dict[str, Any], target: str | None, seed: int, limits: Limits) -> Trial:
+    train, holdout = data["train"], data.get("holdout")
+    fit, test = train, holdout
+    if holdout is None:
+        order = np.random.default_rng([seed, 7]).permutation(kit.length(train))
+        cut = max(1, int(len(order) * _TEST_SHARE)) if len(order) > 1 else 0
+        fit, test = kit.take(train, order[cut:]), kit.take(train, order[:cut] if cut else order)
+    return Trial(
+        kit=kit,
+        train=train,
+        synthetic=data["synthetic"],
+        holdout=holdout,
+        fit=fit,
+        test=test,
+        target=target,
+        seed=seed,
+        limits=limits,
+    )
+
+
+class _Anchors:
+    """The trials of the anchors, made once, so that metrics of one question share fitted models."""
+
+    def __init__(self, base: Trial) -> None:
+        self.base = base
+        self.made: dict[str, Trial] = {}
+
+    def trial(self, anchor: Anchor, metric: Metric) -> Trial:
+        role: str = anchor
+        if anchor == "real":
+            role = f"real:{'fit' if metric.question == 'utility' else metric.ceiling}"
+        if role not in self.made:
+            self.made[role] = replace(self.base, cache={}, **self._parts(role))
+        return self.made[role]
+
+    def _parts(self, role: str) -> dict[str, Any]:
+        base = self.base
+        kit = base.kit
+        if role == "naive":
+            n = kit.length(base.synthetic)
+            return {"synthetic": kit.independent(base.train, n, base.rng("naive"))}
+        if role == "copy":
+            return {"synthetic": base.sample(base.train, kit.length(base.synthetic), "copy")}
+        if role == "real:fit":
+            return {"synthetic": base.fit}
+        if base.holdout is None:
+            first, second = _halves(base, base.train, "train")
+            return {"train": first, "synthetic": second}
+        if role == "real:train":
+            return {"synthetic": base.train}
+        if role == "real:fresh":
+            first, second = _halves(base, base.holdout, "holdout")
+            return {"synthetic": first, "holdout": second}
+        return {"synthetic": base.holdout}
+
+
+def _halves(base: Trial, data: Any, name: str) -> tuple[Any, Any]:
+    n = base.kit.length(data)
+    if n < 2:
+        raise NotComputable(f"{name} has one row only, which cannot be halved")
+    order = base.rng("halves").permutation(n)
+    return base.kit.take(data, np.sort(order[: n // 2])), base.kit.take(data, np.sort(order[n // 2 :]))
+
+
+def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
+    """One score with its anchors; None where the metric does not apply."""
+    common: dict[str, Any] = {
+        "name": metric.name,
+        "title": metric.title,
+        "question": metric.question,
+        "span": metric.span,
+        "direction": metric.direction,
+        "ideal": metric.ideal,
+        "plain": metric.plain,
+        "reference": metric.reference,
+    }
+    try:
+        found = metric.compute(base)
+    except NotApplicable:
+        return None
+    except NotComputable as reason:
+        return Score(**common, value=None, reason=str(reason))
+    beside: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for anchor in metric.anchors:
+        try:
+            beside[anchor] = metric.compute(anchors.trial(anchor, metric)).value
+        except (NotComputable, NotApplicable) as reason:
+            beside[anchor], reasons[anchor] = None, str(reason)
+    details = {**found.details, "anchors_not_computable": reasons} if reasons else found.details
+    return Score(**common, value=found.value, interval=found.interval, anchors=beside, details=details)
+
+
+def _subsampling(limits: Limits) -> dict[str, int]:
+    return {
+        "detection_rows": limits.detection,
+        "utility_rows": limits.utility,
+        "neighbour_rows": limits.neighbours,
+        "reference_rows": limits.references,
+        "contingency_rows": limits.contingency,
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("numpy", "pandas", "scikit-learn", "scipy")
+    return {"zoo": zoo.__version__, "python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+@contextmanager
+def _shown(progress: Progress | None, total: int) -> Iterator[Progress]:
+    """The caller's callback, or a progress bar when standard error is a terminal, or nothing."""
+    if progress is not None:
+        yield progress
+        return
+    if not sys.stderr.isatty():
+        yield lambda name, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("evaluate"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda name, done, of: bar.update(task, description=name, completed=done)

@@ -1,0 +1,99 @@
+"""The pinned learners of the harness, so that scores of different days and tools can be compared."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from zoo.evaluation.kit import Features
+
+ITERATIONS = 200
+LEARNING_RATE = 0.08
+FOLDS = 3
+
+
+def make_classifier(features: Features, seed: int) -> Any:
+    """Histogram gradient boosting (200 iterations, rate 0.08, no early stopping), or logistic regression.
+
+    Boosting takes categories as unordered codes and missing values as such. Logistic regression standardises
+    dense features and takes TF-IDF rows as they are.
+    """
+    if features.learner == "boosting":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(
+            max_iter=ITERATIONS,
+            learning_rate=LEARNING_RATE,
+            categorical_features=features.categorical,
+            early_stopping=False,
+            random_state=seed,
+        )
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    sparse = hasattr(features.parts[0], "tocsr")
+    # TF-IDF rows have norm 1: a weak penalty lets rare n-grams count
+    model = LogisticRegression(C=10.0 if sparse else 0.1, max_iter=300)
+    return model if sparse else make_pipeline(StandardScaler(), model)
+
+
+def make_regressor(features: Features, seed: int) -> Any:
+    """Histogram gradient boosting for a numeric target, with the same settings."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        max_iter=ITERATIONS,
+        learning_rate=LEARNING_RATE,
+        categorical_features=features.categorical,
+        early_stopping=False,
+        random_state=seed,
+    )
+
+
+def fit_quietly(model: Any, x: Any, y: np.ndarray) -> Any:
+    """Fit; that logistic regression stops before full convergence is no news to a reader of the report."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x, y)
+
+
+def stack(parts: list[Any]) -> Any:
+    """Join feature matrices by rows, dense or sparse."""
+    if hasattr(parts[0], "tocsr"):
+        from scipy import sparse
+
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate(parts)
+
+
+def cross_fitted_scores(features: Features, y: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
+    """Probability of class 1 for each row, by models that did not see it: ``float (N,)``."""
+    from sklearn.model_selection import StratifiedKFold
+
+    x = stack(list(features.parts))
+    out = np.empty(len(y))
+    for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y):
+        model = fit_quietly(make_classifier(features, seed), x[fit], y[fit])
+        out[test] = model.predict_proba(x[test])[:, 1]
+    return out
+
+
+def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, float]:
+    """95 % interval of an area under the curve (Hanley and McNeil 1982, doi
+    10.1148/radiology.143.1.7063747).
+    """
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
+    half = 1.96 * np.sqrt(max(variance, 0.0) / (positives * negatives))
+    return float(max(auc - half, 0.0)), float(min(auc + half, 1.0))
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share among ``n``."""
+    z = 1.96
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))

@@ -1,0 +1,269 @@
+"""The report: plain frozen data that is written as JSON, Markdown, a table or one HTML page."""
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from zoo.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+ANCHOR_NAMES = {"real": "real against real", "naive": "naive", "copy": "training rows returned"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One score with what is needed to read it.
+
+    ``value`` is None where the score is not computable, and ``reason`` says why. ``anchors`` holds the same
+    measure of real data (``real``), of the naive generator (``naive``) and, for privacy, of training rows
+    that are returned (``copy``).
+    """
+
+    name: str
+    title: str
+    question: str
+    span: tuple[float | None, float | None]
+    direction: str
+    ideal: float | None
+    plain: str
+    reference: str
+    value: float | None
+    reason: str | None = None
+    interval: tuple[float, float] | None = None
+    anchors: Mapping[str, float | None] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != (self.reason is not None):
+            raise DataError(f"score {self.name!r} needs either a value or a reason why there is none")
+        if self.value is not None and not math.isfinite(self.value):
+            raise DataError(f"score {self.name!r} is {self.value}; give a finite value, or None and a reason")
+
+    @property
+    def normalised(self) -> float | None:
+        """Where the value stands between the naive generator (0) and real data (1); None if they coincide."""
+        real, naive = self.anchors.get("real"), self.anchors.get("naive")
+        if self.value is None or real is None or naive is None or abs(real - naive) < 1e-3:
+            return None
+        return (self.value - naive) / (real - naive)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Scores of one comparison of real and synthetic data, and how they were made.
+
+    ``report["fidelity.shapes"]`` is a :class:`Score`. ``views`` is plain data for the pictures of the page;
+    it holds real samples only where the data are not private.
+    """
+
+    scores: tuple[Score, ...]
+    modality: str
+    target: str | None
+    rows: Mapping[str, int]
+    seed: int
+    quick: bool
+    private: bool
+    naive: str
+    subsampling: Mapping[str, int]
+    versions: Mapping[str, str]
+    seconds: float
+    views: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Score:
+        for score in self.scores:
+            if score.name == name:
+                return score
+        raise KeyError(f"the report has no score {name!r}; {nearest(name, self.names)}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    @property
+    def names(self) -> list[str]:
+        return [s.name for s in self.scores]
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Values by name, as ``metrics.json`` of an artifact holds them."""
+        return {s.name: s.value for s in self.scores}
+
+    def headline(self, k: int = 3) -> list[tuple[str, str]]:
+        """The ``k`` scores that say most, as (title, sentence) pairs; one of each question first."""
+        order = (
+            "utility.tstr_auc",
+            "utility.tstr_r2",
+            "detection.c2st_auc",
+            "privacy.closer_to_train",
+            "fidelity.trends",
+            "fidelity.shapes",
+            "utility.tstr_accuracy",
+            "privacy.verbatim",
+        )
+        computed = {s.name: s for s in self.scores if s.value is not None}
+        picked = [computed.pop(name) for name in order if name in computed]
+        return [(s.title, sentence(s, self.naive)) for s in [*picked, *computed.values()][:k]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; ``schema_version`` says in which form."""
+        body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        body["scores"] = [{**dataclasses.asdict(s), "normalised": s.normalised} for s in self.scores]
+        return {"schema_version": SCHEMA_VERSION, **body}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON text, also written to ``path`` when given."""
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+        if path is not None:
+            _write(path, text)
+        return text
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        DataError
+            For a newer form, or anything that is no report.
+        """
+        found = data.get("schema_version") if isinstance(data, Mapping) else None
+        if not isinstance(found, int):
+            raise DataError("this is no report: it has no schema_version")
+        if found > SCHEMA_VERSION:
+            raise DataError(
+                f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo"
+            )
+        try:
+            scores = tuple(_score(s) for s in data["scores"])
+            values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name != "scores"}
+            return cls(scores=scores, **values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"the report is malformed: {error!r}") from error
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> Self:
+        """Read a report from JSON text or from a file."""
+        is_text = isinstance(source, str) and source.lstrip().startswith("{")
+        try:
+            text = str(source) if is_text else Path(source).read_text(encoding="utf-8")
+            return cls.from_dict(json.loads(text))
+        except OSError as error:
+            raise DataError(f"cannot read the report {str(source)!r}: {error.strerror}") from error
+        except json.JSONDecodeError as error:
+            raise DataError(f"the report is no JSON: {error}") from error
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row a score: value, interval, anchors, normalised, reason."""
+        import pandas as pd
+
+        rows = [
+            {
+                "name": s.name,
+                "value": s.value,
+                "low": s.interval[0] if s.interval else None,
+                "high": s.interval[1] if s.interval else None,
+                "real": s.anchors.get("real"),
+                "naive": s.anchors.get("naive"),
+                "copy": s.anchors.get("copy"),
+                "normalised": s.normalised,
+                "direction": s.direction,
+                "ideal": s.ideal,
+                "reason": s.reason,
+            }
+            for s in self.scores
+        ]
+        return pd.DataFrame(rows).set_index("name")
+
+    def to_markdown(self) -> str:
+        """A table of the scores beside their anchors, as model cards embed it."""
+        lines = [
+            f"| score | value | real against real | {self.naive} | best |",
+            "| --- | ---: | ---: | ---: | --- |",
+        ]
+        for s in self.scores:
+            real, naive = _number(s.anchors.get("real")), _number(s.anchors.get("naive"))
+            if s.value is None:
+                lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | {_best(s)} |")
+            else:
+                lines.append(
+                    f"| {s.title} (`{s.name}`) | {_number(s.value)} | {real} | {naive} | {_best(s)} |"
+                )
+        rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
+        lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
+        return "\n".join(lines) + "\n"
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one self-contained page, also written to ``path`` when given."""
+        from zoo.evaluation.page import render
+
+        text = render(self)
+        if path is not None:
+            _write(path, text)
+        return text
+
+    def __repr__(self) -> str:
+        width = max((len(s.name) for s in self.scores), default=0)
+        lines = [f"Report({self.modality}, {', '.join(f'{n:,} {p}' for p, n in self.rows.items())})"]
+        for s in self.scores:
+            if s.value is None:
+                lines.append(f"  {s.name:<{width}}  not computable: {s.reason}")
+            else:
+                beside = ", ".join(f"{a} {_number(v)}" for a, v in s.anchors.items())
+                lines.append(f"  {s.name:<{width}}  {_number(s.value):>8}  ({beside})")
+        return "\n".join(lines)
+
+
+def _best(score: Score) -> str:
+    if score.direction == "higher":
+        return "higher"
+    if score.direction == "lower":
+        return f"lower, down to {score.ideal:g}" if score.ideal else "lower"
+    return f"near {score.ideal:g}"
+
+
+def sentence(score: Score, naive: str) -> str:
+    """The score in one line beside its anchors."""
+    parts = []
+    if score.anchors.get("real") is not None:
+        parts.append(f"real data {_number(score.anchors['real'])}")
+    if score.anchors.get("naive") is not None:
+        parts.append(f"{naive} {_number(score.anchors['naive'])}")
+    return f"{_number(score.value)}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _score(data: Mapping[str, Any]) -> Score:
+    values = {f.name: data[f.name] for f in dataclasses.fields(Score)}
+    values["span"] = tuple(values["span"])
+    values["interval"] = None if values["interval"] is None else tuple(values["interval"])
+    return Score(**values)
+
+
+def _write(path: str | os.PathLike[str], text: str) -> None:
+    """Replace a file at once, so that a broken write leaves the old one."""
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise DataError(f"cannot write {str(path)!r}: {error.strerror}; choose a writable folder") from error
