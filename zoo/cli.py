@@ -304,8 +304,8 @@ def evaluate(
         raise OptionError(f"{output} must end in .html, .json or .md")
     tables = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
     report = run(tables[0], tables[1], holdout=tables[2], target=target, seed=seed, quick=quick)
-    report.write(str(output))
-    print(report.summary())
+    {".html": report.to_html, ".json": report.to_json, ".md": report.write_markdown}[output.suffix](output)
+    print(report)
     print(f"wrote {output}")
 
 

@@ -236,7 +236,7 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     save_with_card(generator, folder, name=name, report=report, real=train, seed=chosen.seed, data_name=data.name)
     say(f"saved {folder} (artifact, README.md" + (", report.html)" if report else ")"))
     if report is not None:
-        say(report.summary())
+        say(repr(report))
     return Result(folder, generator, report)
 
 

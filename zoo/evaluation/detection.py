@@ -15,8 +15,7 @@ from zoo.evaluation.metric import Measurement, NotComputable, Trial, metric
     ideal=0.5,
     ceiling="train",
     cost="high",
-    plain="How well a classifier tells synthetic from unseen real samples: 0.5 is guessing, 1 is always "
-    "right.",
+    plain="How well a classifier tells synthetic from unseen real samples: 0.5 is guessing, 1 is always right.",
     reference="Lopez-Paz and Oquab 2017, Revisiting Classifier Two-Sample Tests (arXiv:1610.06545)",
 )
 def c2st_auc(trial: Trial) -> Measurement:

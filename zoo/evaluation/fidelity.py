@@ -157,9 +157,7 @@ def _pair_numbers(real: Table, synthetic: Table, a: str, b: str, constant: set[s
     return PairTrend(a, b, "correlation", score, abs(r), abs(r) > CORRELATION_THRESHOLD, score)
 
 
-def pair_trends(
-    real: Table, synthetic: Table, *, rows: int | None, rng: np.random.Generator
-) -> list[PairTrend]:
+def pair_trends(real: Table, synthetic: Table, *, rows: int | None, rng: np.random.Generator) -> list[PairTrend]:
     """Compare every pair of columns.
 
     Parameters
@@ -183,9 +181,7 @@ def pair_trends(
 
     A pair is strong when the real |r| is above 0.5, or the real Cramér's V above 0.3.
     """
-    constant = {
-        n for n in real.numbers if _is_constant(real.numbers[n]) or _is_constant(synthetic.numbers[n])
-    }
+    constant = {n for n in real.numbers if _is_constant(real.numbers[n]) or _is_constant(synthetic.numbers[n])}
     tables = [real, synthetic]
     if rows is not None and max(len(real), len(synthetic)) > rows:
         picks = [np.sort(rng.choice(len(t), min(rows, len(t)), replace=False)) for t in tables]
@@ -228,9 +224,7 @@ def _joint(a: list[np.ndarray], b: list[np.ndarray]) -> float:
     return float(1 - 0.5 * np.abs(real - synthetic).sum())
 
 
-def _pair_cells(
-    a: str, b: str, own: dict[str, list[np.ndarray]], shared: dict[str, list[np.ndarray]]
-) -> PairTrend:
+def _pair_cells(a: str, b: str, own: dict[str, list[np.ndarray]], shared: dict[str, list[np.ndarray]]) -> PairTrend:
     score = _joint(own[a], own[b])
     same = own[a] is shared[a] and own[b] is shared[b]
     v = cramers_v(own[a][0], own[b][0])
@@ -331,8 +325,7 @@ def trends(trial: Trial) -> Measurement:
     span=(0.0, 1.0),
     direction="higher",
     ideal=1.0,
-    plain="The same over all pairs of columns, those without any dependence too; papers before 2026 report "
-    "this one.",
+    plain="The same over all pairs of columns, those without any dependence too; papers before 2026 report this one.",
     reference=_TRENDS + ", both thresholds zero",
 )
 def trends_all(trial: Trial) -> Measurement:

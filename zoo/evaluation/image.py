@@ -107,9 +107,7 @@ class ImageKit(Kit):
 
     def fingerprints(self, *parts: ImageBatch) -> tuple[np.ndarray, ...]:
         return tuple(
-            hash_columns(
-                [linear_hash(p.pixels)] + ([p.labels] if self.labelled and p.labels is not None else [])
-            )
+            hash_columns([linear_hash(p.pixels)] + ([p.labels] if self.labelled and p.labels is not None else []))
             for p in parts
         )
 
@@ -119,14 +117,10 @@ class ImageKit(Kit):
         columns = []
         if self.labelled and train.labels is not None and synthetic.labels is not None:
             size = len(train.classes)
-            counts = [
-                np.bincount(codes, minlength=size) / len(codes) for codes in (train.labels, synthetic.labels)
-            ]
+            counts = [np.bincount(codes, minlength=size) / len(codes) for codes in (train.labels, synthetic.labels)]
             columns.append(_bars(LABEL, list(train.classes), counts))
         bins = np.linspace(0, 255, 25)
-        light = [
-            np.histogram(b.pixels.mean(axis=(1, 2, 3)), bins=bins)[0] / len(b) for b in (train, synthetic)
-        ]
+        light = [np.histogram(b.pixels.mean(axis=(1, 2, 3)), bins=bins)[0] / len(b) for b in (train, synthetic)]
         bright = _bars("mean brightness", [f"{e:.0f}" for e in bins], light)
         columns.append({**bright, "kind": "float", "shape": "histogram"})
         sheets = {"synthetic": _sheet(synthetic, rng), "real": None if private else _sheet(train, rng)}

@@ -112,9 +112,7 @@ def modality_of(data: Any, schema: Schema | None) -> str:
         raise DataError(f"cannot evaluate a {kind}; give a pandas DataFrame, a SeriesBatch or an ImageBatch")
     modality = schema.modality if schema is not None else "tabular"
     if modality not in ("tabular", "text"):
-        raise SchemaError(
-            f"a DataFrame cannot have modality {modality!r}; give the schema of a table or a text"
-        )
+        raise SchemaError(f"a DataFrame cannot have modality {modality!r}; give the schema of a table or a text")
     return modality
 
 

@@ -71,9 +71,7 @@ def closer_to_train(trial: Trial) -> Measurement:
     """
     kit = trial.kit
     if trial.holdout is None:
-        raise NotComputable(
-            "there is no holdout; pass holdout= with real rows that the generator has not seen"
-        )
+        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
     n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.references)
     train = trial.sample(trial.train, n, "privacy.train")
     holdout = trial.sample(trial.holdout, n, "privacy.holdout")

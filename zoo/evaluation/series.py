@@ -97,9 +97,7 @@ def _static_schema(parts: Mapping[str, SeriesBatch], schema: Schema | None) -> S
         elif pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
             columns.append(Column(name=str(name), kind="float"))
         else:
-            columns.append(
-                Column(name=str(name), kind="category", categories=(*pd.unique(values.dropna()), None))
-            )
+            columns.append(Column(name=str(name), kind="category", categories=(*pd.unique(values.dropna()), None)))
     return Schema(modality="tabular", columns=tuple(columns))
 
 
@@ -121,18 +119,12 @@ class SeriesKit(Kit):
                 ours, theirs = getattr(train, what), getattr(batch, what)
                 if ours != theirs:
                     odd = next(iter(set(ours) ^ set(theirs)), "their order")
-                    raise SchemaError(
-                        f"{part}: {what} {theirs} differ from train's {ours} in {odd!r}; make them equal"
-                    )
+                    raise SchemaError(f"{part}: {what} {theirs} differ from train's {ours} in {odd!r}; make them equal")
             if batch.category_values != train.category_values:
-                raise SchemaError(
-                    f"{part}: category_values differ from train's; encode both with the same values"
-                )
+                raise SchemaError(f"{part}: category_values differ from train's; encode both with the same values")
         self.statics = _static_schema(parts, self.schema)
         if target is not None and target not in self.statics:
-            raise DataError(
-                f"target {target!r} is no static attribute; {nearest(target, self.statics.names)}"
-            )
+            raise DataError(f"target {target!r} is no static attribute; {nearest(target, self.statics.names)}")
         tables = encode_tables(self.statics, {part: batch.static for part, batch in parts.items()})
         return {part: Series(batch, tables[part]) for part, batch in parts.items()}
 
@@ -201,9 +193,7 @@ class SeriesKit(Kit):
         for k, c in enumerate(batch.category_channels):
             flat = batch.categories[:, :, k]
             codes[c] = flat[np.arange(flat.shape[1])[None, :] < batch.lengths[:, None]]
-        categories = {
-            c: np.array(v, dtype=object) for c, v in zip(batch.category_channels, batch.category_values)
-        }
+        categories = {c: np.array(v, dtype=object) for c, v in zip(batch.category_channels, batch.category_values)}
         names = dict.fromkeys((*batch.channels, *batch.category_channels, *static.names))
         return Table(
             names=tuple(names),
@@ -231,9 +221,7 @@ class SeriesKit(Kit):
         columns = [linear_hash(values.view(np.uint32)), linear_hash(codes.astype(np.uint64)), batch.lengths]
         return hash_columns([*columns, *part.static.numbers.values(), *part.static.codes.values()])
 
-    def views(
-        self, train: Series, synthetic: Series, *, private: bool, rng: np.random.Generator
-    ) -> dict[str, Any]:
+    def views(self, train: Series, synthetic: Series, *, private: bool, rng: np.random.Generator) -> dict[str, Any]:
         real, made = self.as_table(train), self.as_table(synthetic)
         lines: dict[str, Any] = {
             "channels": list(train.batch.channels[:4]),
@@ -258,6 +246,4 @@ def _lines(
     """A few series: for each of the first four channels, up to 200 steps with None for gaps."""
     picked = batch[rng.choice(len(batch), min(n, len(batch)), replace=False)]
     values = np.where(picked.mask, picked.values, np.nan)[:, :steps, :4].transpose(2, 0, 1)  # (C, n, T)
-    return [
-        [[None if np.isnan(v) else round(float(v), 5) for v in one] for one in channel] for channel in values
-    ]
+    return [[[None if np.isnan(v) else round(float(v), 5) for v in one] for one in channel] for channel in values]

@@ -86,9 +86,7 @@ def _instants(values: pd.Series, part: str, name: str, unit: str | None) -> tupl
         if array.dtype.kind != "M":
             raise ValueError("its values are no instants")
     except (TypeError, ValueError) as error:
-        raise SchemaError(
-            f"{part}: column {name!r} must hold instants as its schema says ({error})"
-        ) from error
+        raise SchemaError(f"{part}: column {name!r} must hold instants as its schema says ({error})") from error
     unit = unit or np.datetime_data(array.dtype)[0]
     array = array.astype(f"datetime64[{unit}]")
     out = array.astype(np.int64).astype(np.float64)
@@ -150,10 +148,7 @@ def encode_tables(schema: Schema, parts: Mapping[str, pd.DataFrame]) -> dict[str
             encoded, categories[name] = _encode_categories([frame[name] for frame in parts.values()])
             for part, values in zip(parts, encoded):
                 codes[part][name] = values
-    return {
-        part: Table(tuple(names), numbers[part], codes[part], categories, times, tuple(ignored))
-        for part in parts
-    }
+    return {part: Table(tuple(names), numbers[part], codes[part], categories, times, tuple(ignored)) for part in parts}
 
 
 def cap_codes(parts: list[np.ndarray]) -> list[np.ndarray]:
@@ -213,9 +208,7 @@ def table_points(reference: Table, *parts: Table) -> tuple[np.ndarray, ...]:
                 hot = np.zeros((len(codes), width), dtype=np.float32)
                 hot[np.arange(len(codes)), codes] = np.sqrt(0.5)  # two rows that differ are at distance 1
                 block.append(hot)
-    return tuple(
-        np.concatenate(b, axis=1) if b else np.zeros((len(p), 0), np.float32) for b, p in zip(blocks, parts)
-    )
+    return tuple(np.concatenate(b, axis=1) if b else np.zeros((len(p), 0), np.float32) for b, p in zip(blocks, parts))
 
 
 def hash_columns(columns: list[np.ndarray]) -> np.ndarray:
@@ -245,9 +238,7 @@ class TableKit(Kit):
             if target not in self.schema:
                 raise DataError(f"target {target!r} is no column; {nearest(target, self.schema.names)}")
             if role_of(self.schema[target]) is None:
-                raise DataError(
-                    f"target {target!r} is {self.schema[target].kind}; give a number or a category"
-                )
+                raise DataError(f"target {target!r} is {self.schema[target].kind}; give a number or a category")
         self.train, self.synthetic = parts["train"], parts["synthetic"]
         tables = encode_tables(self.schema, parts)
         if not tables["train"].names:
@@ -286,9 +277,7 @@ class TableKit(Kit):
             for p in parts
         )
 
-    def views(
-        self, train: Table, synthetic: Table, *, private: bool, rng: np.random.Generator
-    ) -> dict[str, Any]:
+    def views(self, train: Table, synthetic: Table, *, private: bool, rng: np.random.Generator) -> dict[str, Any]:
         from zoo.evaluation.views import marginals, sample_rows
 
         out: dict[str, Any] = {"columns": marginals(train, synthetic, self.schema, private=private)}

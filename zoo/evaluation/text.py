@@ -50,14 +50,11 @@ class TextKit(Kit):
                     f"{part} lacks the text column {self.column!r}; {nearest(self.column, frame.columns)}"
                 )
         if target is not None and (target not in self.fields or role_of(self.fields[target]) is None):
-            raise DataError(
-                f"target {target!r} is no field of the texts; {nearest(target, self.fields.names)}"
-            )
+            raise DataError(f"target {target!r} is no field of the texts; {nearest(target, self.fields.names)}")
         self.frames = dict(parts)
         tables = encode_tables(self.fields, {p: f.drop(columns=self.column) for p, f in parts.items()})
         return {
-            p: Texts(f[self.column].fillna("").astype(str).to_numpy(dtype=object), tables[p])
-            for p, f in parts.items()
+            p: Texts(f[self.column].fillna("").astype(str).to_numpy(dtype=object), tables[p]) for p, f in parts.items()
         }
 
     def length(self, data: Texts) -> int:
@@ -103,9 +100,7 @@ class TextKit(Kit):
         if names:
             tables = [Table(names, p.fields.numbers, p.fields.codes, p.fields.categories, {}) for p in parts]
             extra = table_points(tables[0], *tables)
-            matrices = [
-                sparse.hstack([m, sparse.csr_matrix(e)], format="csr") for m, e in zip(matrices, extra)
-            ]
+            matrices = [sparse.hstack([m, sparse.csr_matrix(e)], format="csr") for m, e in zip(matrices, extra)]
         return Features(tuple(matrices), None, "logistic", parts[0].fields.ignored)
 
     def labels(self, data: Texts, target: str) -> np.ndarray:
@@ -121,9 +116,7 @@ class TextKit(Kit):
     def fingerprints(self, *parts: Texts) -> tuple[np.ndarray, ...]:
         return tuple(hash_columns([p.texts]) for p in parts)
 
-    def views(
-        self, train: Texts, synthetic: Texts, *, private: bool, rng: np.random.Generator
-    ) -> dict[str, Any]:
+    def views(self, train: Texts, synthetic: Texts, *, private: bool, rng: np.random.Generator) -> dict[str, Any]:
         real, made = (self._described(d) for d in (train, synthetic))
         out: dict[str, Any] = {"columns": marginals(real, made, self.schema, private=private)}
         out["rows"] = sample_rows(self.frames["train"], self.frames["synthetic"], private=private, rng=rng)

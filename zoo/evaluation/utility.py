@@ -73,9 +73,7 @@ def _fit(trial: Trial) -> _Fitted:
         known = np.isin(y, classes)
         synthetic, y = trial.kit.take(synthetic, np.flatnonzero(known)), y[known]
         if len(np.unique(y)) < 2:
-            raise NotComputable(
-                "the target has one class only in the synthetic data, so no model can be trained"
-            )
+            raise NotComputable("the target has one class only in the synthetic data, so no model can be trained")
         if len(np.unique(truth)) < 2:
             raise NotComputable("the target has one class only in the test rows")
         y_codes, truth_codes = np.searchsorted(classes, y), np.searchsorted(classes, truth)
@@ -153,9 +151,7 @@ def tstr_accuracy(trial: Trial) -> Measurement:
     fitted = _fit(trial)
     if fitted.task == "regression":
         raise NotApplicable("the target is numeric")
-    return Measurement(
-        value=float((fitted.predicted.argmax(1) == fitted.truth).mean()), details=fitted.details
-    )
+    return Measurement(value=float((fitted.predicted.argmax(1) == fitted.truth).mean()), details=fitted.details)
 
 
 @metric(
@@ -190,8 +186,7 @@ def tstr_f1(trial: Trial) -> Measurement:
     ideal=1.0,
     ceiling="train",
     cost="high",
-    plain="Share of the numeric target's variance that a model trained on synthetic data explains in real "
-    "data.",
+    plain="Share of the numeric target's variance that a model trained on synthetic data explains in real data.",
     reference=_REFERENCE,
 )
 def tstr_r2(trial: Trial) -> Measurement:

@@ -9,6 +9,7 @@ from torch import nn
 
 from zoo.errors import ArtifactError
 from zoo.generator import Generator
+from zoo.random import isolated_rng
 
 
 class NeuralGenerator(Generator):
@@ -26,7 +27,7 @@ class NeuralGenerator(Generator):
 
     @abstractmethod
     def _build(self) -> nn.Module:
-        """The untrained network. Called on the meta device when an artifact is loaded: it may allocate nothing else."""
+        """The untrained network; it may be called under ``torch.device("meta")``."""
 
     def _publish(self, network: nn.Module) -> None:
         """Take the trained network: on this generator's device, in evaluation mode, rounded as it will be stored."""
@@ -56,7 +57,7 @@ class NeuralGenerator(Generator):
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         # On the meta device nothing is allocated, so a hostile configuration cannot exhaust the memory:
-        # its shapes are held against the arrays that are really there.
+        # its shapes are held against the arrays that are really there, and only then is the network built.
         with torch.device("meta"):
             network = self._build()
         wanted = network.state_dict()
@@ -78,9 +79,9 @@ class NeuralGenerator(Generator):
         surplus = set(arrays) - {n for name in wanted for n in tied.get(name, [name])}
         if surplus:
             raise ArtifactError(f"{self.name}: unexpected tensor {sorted(surplus)[0]!r} in the artifact")
-        network.load_state_dict(loaded, assign=True)
-        if hasattr(network, "tie_weights"):
-            network.tie_weights()
+        with isolated_rng():
+            network = self._build()
+        network.load_state_dict(loaded)
         self._network = network.to(self._device).eval().requires_grad_(False)
 
     def to(self, device: str) -> Self:

@@ -16,7 +16,7 @@ _EXPORTS = {
     "TensorLoader": "zoo.training.loader",
 }
 
-__all__ = [*sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = [*sorted(_EXPORTS)]
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig

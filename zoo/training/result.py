@@ -65,7 +65,11 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, result: FitResult) -> None:
-        where = f"; go on with checkpoint_dir={os.path.dirname(result.checkpoint)!r}, resume=True" if result.checkpoint else ""
+        where = (
+            f"; go on with checkpoint_dir={os.path.dirname(result.checkpoint)!r}, resume=True"
+            if result.checkpoint
+            else ""
+        )
         super().__init__(f"training was interrupted after step {result.steps}{where}")
         self.result = result
 
