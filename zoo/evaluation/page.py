@@ -99,7 +99,7 @@ def _judge_distance(score: "Score", report: "Report") -> tuple[str, str, str]:
             "Real data and the naive generator score the same here, so it tells nothing apart.",
         )
     percent = f"{max(place, 0) * 100:.0f} %"
-    text = f"It covers {percent} of the way from {report.naive} to real data ({score.title.lower()})."
+    text = f"It covers {percent} of the way from {report.naive} to real data ({score.title})."
     if place >= 0.9:
         return "good", "close to real", text
     return ("fair", "partly", text) if place >= 0.6 else ("poor", "far from real", text)
@@ -176,9 +176,11 @@ def _domain(score: "Score", values: list[float]) -> tuple[float, float]:
     """Ends of the bar: around the marks and the ideal, within the span of the metric."""
     reach = [*values, *([score.ideal] if score.ideal is not None else [])]
     low, high = min(reach, default=0.0), max(reach, default=1.0)
-    pad = 0.08 * (high - low) or 0.05
-    low, high = low - pad, high + pad
     floor, roof = score.span
+    # a bar of tiny width would make noise look like a difference
+    least = 0.15 * (roof - floor) if floor is not None and roof is not None else 1e-9
+    pad = max(0.08 * (high - low), (least - (high - low)) / 2)
+    low, high = low - pad, high + pad
     low = low if floor is None else max(low, floor)
     high = high if roof is None else min(high, roof)
     return (low, high) if high > low else (low, low + 1)
