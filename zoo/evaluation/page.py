@@ -32,17 +32,13 @@ def render(report: "Report") -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number
     template = environment.from_string(files("zoo.evaluation").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         report=report,
         cards=[_card(report, question) for question in _QUESTIONS if _of(report, question)],
-        groups=[
-            (_QUESTIONS.get(q, q), [_row(s, report) for s in _of(report, q)]) for q in _questions(report)
-        ],
+        groups=[(_QUESTIONS.get(q, q), [_row(s, report) for s in _of(report, q)]) for q in _questions(report)],
         names=_names(report),
         columns=[_marginal(c) for c in report.views.get("columns", ())],
         heat=_heat(report),
@@ -78,9 +74,7 @@ def _number(value: float | None) -> str:
 def _card(report: "Report", question: str) -> dict[str, Any]:
     """The answer to one question: a grade (good, fair, poor, none), a word and a sentence."""
     by_name = {s.name: s for s in _of(report, question)}
-    picked = next(
-        (by_name[n] for n in _ANSWERS[question] if n in by_name and by_name[n].value is not None), None
-    )
+    picked = next((by_name[n] for n in _ANSWERS[question] if n in by_name and by_name[n].value is not None), None)
     out = {"question": _QUESTIONS[question], "score": picked, "grade": "none"}
     if picked is None:
         reasons = [s.reason for s in by_name.values() if s.reason]
@@ -149,9 +143,7 @@ def _row(score: "Score", report: "Report") -> dict[str, Any]:
     ideal = None
     if score.ideal is not None and low <= score.ideal <= high:
         ideal = round(100 * (score.ideal - low) / (high - low), 2)
-    shown = {
-        k: v for k, v in score.details.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)
-    }
+    shown = {k: v for k, v in score.details.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return {
         "score": score,
         "marks": [(k, at[k], present[k]) for k in _MARKS if k in at],
@@ -266,9 +258,7 @@ def _lines(lines: dict[str, Any] | None) -> list[dict[str, Any]]:
         values = [v for series in sides.values() for one in series for v in one if v is not None]
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
         longest = max((len(one) for series in sides.values() for one in series), default=1)
-        drawn = {
-            side: [_polyline(one, low, high, longest) for one in series] for side, series in sides.items()
-        }
+        drawn = {side: [_polyline(one, low, high, longest) for one in series] for side, series in sides.items()}
         out.append({"channel": channel, "low": low, "high": high, "sides": drawn})
     return out
 

@@ -148,9 +148,7 @@ class Report:
         if not isinstance(found, int):
             raise DataError("this is no report: it has no schema_version")
         if found > SCHEMA_VERSION:
-            raise DataError(
-                f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo"
-            )
+            raise DataError(f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo")
         try:
             scores = tuple(_score(s) for s in data["scores"])
             values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name != "scores"}
@@ -203,9 +201,7 @@ class Report:
             if s.value is None:
                 lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | {_best(s)} |")
             else:
-                lines.append(
-                    f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |"
-                )
+                lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
         return "\n".join(lines) + "\n"
