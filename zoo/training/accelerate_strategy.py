@@ -78,8 +78,10 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
 
 
 def _check_device(name: str) -> None:
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in there and not there[name]():
+    missing = (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
         raise ConfigError(f"train: accelerator={name!r} is not available here; use 'auto' or 'cpu'")
 
 
@@ -144,7 +146,7 @@ class AccelerateStrategy(DDPStrategy):
         return {"num_replicas": self.accelerate.num_processes, "rank": self.accelerate.process_index}
 
     def set_world_ranks(self) -> None:
-        rank_zero_only.rank = self.accelerate.process_index
+        rank_zero_only.rank = self.accelerate.process_index  # type: ignore[attr-defined]
 
     def setup_distributed(self) -> None:
         # The Accelerator has begun the process group already.
@@ -155,7 +157,7 @@ class AccelerateStrategy(DDPStrategy):
 
     def configure_ddp(self) -> None:
         assert self.model is not None
-        self.model = self._setup_model(self.model)  # type: ignore[assignment]
+        self.model = self._setup_model(self.model)
 
     def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
         """Wrap the module where there are several processes.

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from zoo.errors import TrainingError, nearest
 from zoo.training.config import TrainConfig
-from zoo.training.resume import TrackedLoader, random_state, set_random_state
 from zoo.training.result import StoppedBy
+from zoo.training.resume import TrackedLoader, random_state, set_random_state
 from zoo.training.signals import Signals
 
 _LOG_EVERY = 50  # steps between two points of the loss curve
@@ -50,6 +50,7 @@ class Run:
     loss_count: int = 0
     last_loss: float = math.nan
     epoch_loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
     pending: list[Tensor] = field(default_factory=list)
 
     @property
@@ -159,13 +160,14 @@ class Steps(Callback):
             "loss_sum": run.loss_sum,
             "loss_count": run.loss_count,
             "epoch_loss": run.epoch_loss,
+            "metrics": run.metrics,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         run = self._run
         run.steps, run.epochs, run.seconds_before = state_dict["steps"], state_dict["epochs"], state_dict["seconds"]
         run.loss_sum, run.loss_count = state_dict["loss_sum"], state_dict["loss_count"]
-        run.epoch_loss = state_dict["epoch_loss"]
+        run.epoch_loss, run.metrics = state_dict["epoch_loss"], state_dict["metrics"]
 
 
 class Ema(Callback):
@@ -331,6 +333,7 @@ class StopAndSave(Checkpoint):
             self._due = self._due or due
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._run.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         if not trainer.is_last_batch:
             return  # the checkpoint of the step stands: an unfinished epoch is resumed, not closed
         last = trainer.should_stop or (trainer.max_epochs or 0) == trainer.current_epoch + 1

@@ -156,7 +156,7 @@ class TrackedLoader:
 class SafeCheckpointIO(CheckpointIO):
     """Checkpoints written to a file beside the old one and renamed, and read without unpickling objects."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # type: ignore[override]
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         # Constructor arguments may be of any class; the module that resumes has its own.
         plain = {
             k: v for k, v in checkpoint.items() if not k.startswith(("hyper_parameters", "hparams_", "datamodule_h"))
@@ -177,10 +177,10 @@ class SafeCheckpointIO(CheckpointIO):
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:  # type: ignore[override]
+    ) -> dict[str, Any]:
         return read_checkpoint(path)
 
-    def remove_checkpoint(self, path: str | Path) -> None:  # type: ignore[override]
+    def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
 

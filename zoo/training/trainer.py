@@ -26,8 +26,8 @@ from zoo.training.accelerate_strategy import AccelerateStrategy, own_accelerator
 from zoo.training.callbacks import Clip, Ema, Interrupt, Losses, Patience, Run, Steps, StopAndSave
 from zoo.training.config import TrainConfig
 from zoo.training.progress import ProgressBar, wanted
+from zoo.training.result import FitResult, StoppedBy, TrainingInterrupted
 from zoo.training.resume import SafeCheckpointIO, seed_everything
-from zoo.training.result import FitResult, TrainingInterrupted
 from zoo.training.signals import Signals
 
 
@@ -123,7 +123,7 @@ class _Session:
         try:
             trainer.fit(self.module, **_sources(data), ckpt_path=resume_from, weights_only=True)
         except Interrupt:
-            raise TrainingInterrupted(self._result(trainer, "interrupt")) from None
+            raise TrainingInterrupted(self._result("interrupt")) from None
         except SystemExit as exit_:
             if isinstance(exit_.__context__, KeyboardInterrupt):  # Lightning turns the one into the other
                 raise KeyboardInterrupt from None
@@ -132,8 +132,8 @@ class _Session:
             self.module.trainer = None
         self._take_final_weights()
         if self.signals.received:
-            raise TrainingInterrupted(self._result(trainer, "interrupt"))
-        return self._result(trainer, self.state.stopped_by or "epochs")
+            raise TrainingInterrupted(self._result("interrupt"))
+        return self._result(self.state.stopped_by or "epochs")
 
     def _resume_from(self) -> Path | None:
         """The checkpoint to go on from. An old one that is not resumed is kept as ``previous.ckpt``."""
@@ -188,12 +188,13 @@ class _Session:
         bad = [n for n, p in self.module.named_parameters() if not bool(torch.isfinite(p).all())]
         if bad:
             raise TrainingError(
-                f"the weights {bad[0]} are not finite after step {self.state.steps}; lower learning_rate or set gradient_clip"
+                f"the weights {bad[0]} are not finite after step {self.state.steps}; "
+                "lower learning_rate or set gradient_clip"
             )
 
-    def _result(self, trainer: pl.Trainer, stopped_by: Any) -> FitResult:
+    def _result(self, stopped_by: StoppedBy) -> FitResult:
         metrics = {} if self.state.epoch_loss is None else {"loss": self.state.epoch_loss}
-        metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
+        metrics |= self.state.metrics
         path = self.keeper.path
         precision = {"no": "32", "fp16": "16"}.get(self.accelerate.mixed_precision, self.accelerate.mixed_precision)
         return FitResult(
