@@ -57,7 +57,7 @@ class Score:
         return (self.value - naive) / (real - naive)
 
 
-def _number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
@@ -92,6 +92,10 @@ class Report:
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
+
+    def get(self, name: str) -> Score | None:
+        """The score of this name, or None."""
+        return next((s for s in self.scores if s.name == name), None)
 
     @property
     def names(self) -> list[str]:
@@ -193,11 +197,11 @@ class Report:
             "| --- | ---: | ---: | ---: | --- |",
         ]
         for s in self.scores:
-            real, naive = _number(s.anchors.get("real")), _number(s.anchors.get("naive"))
+            real, naive = format_number(s.anchors.get("real")), format_number(s.anchors.get("naive"))
             if s.value is None:
                 lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | {_best(s)} |")
             else:
-                lines.append(f"| {s.title} (`{s.name}`) | {_number(s.value)} | {real} | {naive} | {_best(s)} |")
+                lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
         return "\n".join(lines) + "\n"
@@ -218,8 +222,8 @@ class Report:
             if s.value is None:
                 lines.append(f"  {s.name:<{width}}  not computable: {s.reason}")
             else:
-                beside = ", ".join(f"{a} {_number(v)}" for a, v in s.anchors.items())
-                lines.append(f"  {s.name:<{width}}  {_number(s.value):>8}  ({beside})")
+                beside = ", ".join(f"{a} {format_number(v)}" for a, v in s.anchors.items())
+                lines.append(f"  {s.name:<{width}}  {format_number(s.value):>8}  ({beside})")
         return "\n".join(lines)
 
 
@@ -235,10 +239,10 @@ def sentence(score: Score, naive: str) -> str:
     """The score in one line beside its anchors."""
     parts = []
     if score.anchors.get("real") is not None:
-        parts.append(f"real data {_number(score.anchors['real'])}")
+        parts.append(f"real data {format_number(score.anchors['real'])}")
     if score.anchors.get("naive") is not None:
-        parts.append(f"{naive} {_number(score.anchors['naive'])}")
-    return f"{_number(score.value)}" + (f" ({', '.join(parts)})" if parts else "")
+        parts.append(f"{naive} {format_number(score.anchors['naive'])}")
+    return f"{format_number(score.value)}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _score(data: Mapping[str, Any]) -> Score:

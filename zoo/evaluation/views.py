@@ -79,7 +79,7 @@ def _histogram(real: np.ndarray, synthetic: np.ndarray, unit: str | None) -> dic
 def _tick(value: float, unit: str | None) -> str:
     if unit is not None:
         return str(np.array(round(value)).astype(f"datetime64[{unit}]").astype("datetime64[D]"))
-    return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def sample_rows(

@@ -11,18 +11,26 @@ _EXPORTS = {
     "FitResult": "zoo.training.result",
     "TrainingInterrupted": "zoo.training.result",
     "is_main_process": "zoo.training.result",
-    "fit": "zoo.training.fit",
+    "fit": "zoo.training.trainer",
     "TensorDataModule": "zoo.training.loader",
     "TensorLoader": "zoo.training.loader",
 }
 
-__all__ = [*sorted(_EXPORTS)]
+__all__ = [
+    "FitResult",
+    "TensorDataModule",
+    "TensorLoader",
+    "TrainConfig",
+    "TrainingInterrupted",
+    "fit",
+    "is_main_process",
+]
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
-    from zoo.training.fit import fit
     from zoo.training.loader import TensorDataModule, TensorLoader
     from zoo.training.result import FitResult, TrainingInterrupted, is_main_process
+    from zoo.training.trainer import fit
 
 
 def __getattr__(name: str) -> Any:

@@ -46,6 +46,8 @@ class TensorLoader:
         If there is no tensor, no row, or the lengths differ.
     """
 
+    batch_sampler = None  # Lightning looks for both, and tells the epoch to the ``set_epoch`` of the sampler
+
     def __init__(
         self,
         tensors: Sequence[Tensor],
@@ -76,7 +78,7 @@ class TensorLoader:
 
     @property
     def sampler(self) -> "TensorLoader":
-        """Itself: Lightning tells the epoch to the ``set_epoch`` of a loader's sampler."""
+        """Itself: it draws its own orders."""
         return self
 
     @property

@@ -1,0 +1,276 @@
+"""The report as one self-contained HTML page: geometry and plain words here, layout in ``report.html.j2``.
+
+The page has no script and asks for nothing over the network (a content security policy forbids both); every
+text that comes from data is escaped by Jinja2.
+"""
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.evaluation.report import Report, Score
+
+_QUESTIONS = {
+    "fidelity": "Does it look like the real data?",
+    "detection": "Can a classifier tell it from real data?",
+    "utility": "Can it stand in for real training data?",
+    "privacy": "Does it copy the people it learned from?",
+}
+# the score that answers each question on the first screen; the first that is computed
+_ANSWERS = {
+    "fidelity": ("fidelity.trends", "fidelity.trends_all", "fidelity.shapes"),
+    "detection": ("detection.c2st_auc",),
+    "utility": ("utility.tstr_auc", "utility.tstr_r2", "utility.tstr_accuracy"),
+    "privacy": ("privacy.closer_to_train", "privacy.verbatim"),
+}
+_MARKS = ("synthetic", "real", "naive", "copy")
+_MAX_HEAT = 40
+_WIDTH = 240.0
+
+
+def render(report: "Report") -> str:
+    """The page as text."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = _number
+    template = environment.from_string(files("zoo.evaluation").joinpath("report.html.j2").read_text("utf-8"))
+    return template.render(
+        report=report,
+        cards=[_card(report, question) for question in _QUESTIONS if _of(report, question)],
+        groups=[(_QUESTIONS.get(q, q), [_row(s, report) for s in _of(report, q)]) for q in _questions(report)],
+        names=_names(report),
+        columns=[_marginal(c) for c in report.views.get("columns", ())],
+        heat=_heat(report),
+        lines=_lines(report.views.get("lines")),
+        sheets=report.views.get("sheets"),
+        rows=report.views.get("rows"),
+    )
+
+
+def _questions(report: "Report") -> list[str]:
+    return list(dict.fromkeys(s.question for s in report.scores))
+
+
+def _of(report: "Report", question: str) -> list["Score"]:
+    return [s for s in report.scores if s.question == question]
+
+
+def _names(report: "Report") -> dict[str, str]:
+    return {
+        "synthetic": "synthetic",
+        "real": "real against real",
+        "naive": report.naive,
+        "copy": "training rows returned",
+    }
+
+
+def _number(value: float | None) -> str:
+    from zoo.evaluation.report import format_number
+
+    return format_number(value)
+
+
+def _card(report: "Report", question: str) -> dict[str, Any]:
+    """The answer to one question: a grade (good, fair, poor, none), a word and a sentence."""
+    by_name = {s.name: s for s in _of(report, question)}
+    picked = next((by_name[n] for n in _ANSWERS[question] if n in by_name and by_name[n].value is not None), None)
+    out = {"question": _QUESTIONS[question], "score": picked, "grade": "none"}
+    if picked is None:
+        reasons = [s.reason for s in by_name.values() if s.reason]
+        return out | {"word": "not measured", "text": f"Not computable: {reasons[0]}." if reasons else ""}
+    judge = {"detection": _judge_detection, "privacy": _judge_privacy}.get(question, _judge_distance)
+    grade, word, text = judge(picked, report)
+    return out | {"grade": grade, "word": word, "text": text}
+
+
+def _judge_distance(score: "Score", report: "Report") -> tuple[str, str, str]:
+    place = score.normalised
+    if place is None:
+        return (
+            "none",
+            "no verdict",
+            "Real data and the naive generator score the same here, so it tells nothing apart.",
+        )
+    percent = f"{max(place, 0) * 100:.0f} %"
+    text = f"It covers {percent} of the way from {report.naive} to real data ({score.title})."
+    if place >= 0.9:
+        return "good", "close to real", text
+    return ("fair", "partly", text) if place >= 0.6 else ("poor", "far from real", text)
+
+
+def _judge_detection(score: "Score", report: "Report") -> tuple[str, str, str]:
+    assert score.value is not None
+    right = f"{max(score.value, 0.5) * 100:.0f} %"
+    text = f"Shown one synthetic and one real sample, a classifier picks the right one {right} of the time."
+    if score.value <= 0.6:
+        return "good", "hardly", text
+    return ("fair", "often", text) if score.value <= 0.8 else ("poor", "easily", text)
+
+
+def _judge_privacy(score: "Score", report: "Report") -> tuple[str, str, str]:
+    assert score.value is not None
+    copies = report.get("privacy.verbatim")
+    usual = (copies.anchors.get("real") or 0.0) if copies is not None else 0.0
+    excess = copies is not None and copies.value is not None and copies.value > max(2 * usual, 0.001)
+    said = ""
+    if copies is not None and copies.value is not None:
+        said = f" {copies.value * 100:.2g} % are exact copies (real strangers: {usual * 100:.2g} %)."
+    if score.name == "privacy.verbatim":
+        text = f"{said.strip()} Without a holdout nothing more can be said."
+        return ("poor", "copies found", text) if excess else ("none", "no copies found", text)
+    worst = score.anchors.get("copy") or 1.0
+    place = max(0.0, (score.value - 0.5) / (worst - 0.5)) if worst > 0.5 else 0.0
+    share = f"{score.value * 100:.0f} %"
+    text = f"{share} lie nearer to a training record than to a stranger's (50 % is chance).{said}"
+    if excess or place > 0.3:
+        return "poor", "signs of copying", text
+    if place > 0.1:
+        return "fair", "some closeness", text
+    return "good", "no sign of it", text + " This is weak evidence, not a guarantee."
+
+
+def _row(score: "Score", report: "Report") -> dict[str, Any]:
+    """One score with the positions of its marks on a bar, in percent."""
+    marks = {"synthetic": score.value, **{a: score.anchors.get(a) for a in _MARKS[1:]}}
+    present = {k: v for k, v in marks.items() if v is not None}
+    low, high = _domain(score, list(present.values()))
+    at = {k: round(100 * (v - low) / (high - low), 2) for k, v in present.items()}
+    interval = None
+    if score.interval is not None:
+        ends = [min(max(100 * (v - low) / (high - low), 0), 100) for v in score.interval]
+        interval = [round(ends[0], 2), round(ends[1] - ends[0], 2)]
+    ideal = None
+    if score.ideal is not None and low <= score.ideal <= high:
+        ideal = round(100 * (score.ideal - low) / (high - low), 2)
+    shown = {k: v for k, v in score.details.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
+    return {
+        "score": score,
+        "marks": [(k, at[k], present[k]) for k in _MARKS if k in at],
+        "low": low,
+        "high": high,
+        "interval": interval,
+        "ideal": ideal,
+        "details": shown,
+        "best": _best(score),
+    }
+
+
+def _best(score: "Score") -> str:
+    if score.direction == "ideal":
+        return f"best near {score.ideal:g}"
+    if score.direction == "lower":
+        return "lower is better" + (f", {score.ideal:g} is best" if score.ideal else "")
+    return "higher is better"
+
+
+def _domain(score: "Score", values: list[float]) -> tuple[float, float]:
+    """Ends of the bar: around the marks and the ideal, within the span of the metric."""
+    reach = [*values, *([score.ideal] if score.ideal is not None else [])]
+    low, high = min(reach, default=0.0), max(reach, default=1.0)
+    floor, roof = score.span
+    # a bar of tiny width would make noise look like a difference
+    least = 0.15 * (roof - floor) if floor is not None and roof is not None else 1e-9
+    pad = max(0.08 * (high - low), (least - (high - low)) / 2)
+    low, high = low - pad, high + pad
+    low = low if floor is None else max(low, floor)
+    high = high if roof is None else min(high, roof)
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _marginal(column: dict[str, Any]) -> dict[str, Any]:
+    """Geometry of one column's picture."""
+    top = max(*column["real"], *column["synthetic"], 1e-9)
+    out = {**column, "missing": [round(100 * m, 1) for m in column["missing"]]}
+    if column["shape"] == "bars":
+        rows = zip(column["labels"], column["real"], column["synthetic"])
+        out["bars"] = [
+            {
+                "label": _short(n, 15),
+                "full": n,
+                "real": r,
+                "synthetic": s,
+                "r": 118 * r / top,
+                "s": 118 * s / top,
+            }
+            for n, r, s in rows
+        ]
+        out["height"] = 18 * len(out["bars"]) + 4
+        return out
+    out["paths"] = {side: _steps(column[side], top) for side in ("real", "synthetic")}
+    out["ends"] = (column["labels"][0], column["labels"][-1])
+    return out
+
+
+def _steps(shares: list[float], top: float, height: float = 74.0) -> str:
+    """A step curve as an SVG path, closed along the bottom."""
+    width = _WIDTH / max(len(shares), 1)
+    points = [f"M0 {height:g}"]
+    for i, share in enumerate(shares):
+        y = height - (height - 4) * share / top
+        points.append(f"L{i * width:.1f} {y:.1f}L{(i + 1) * width:.1f} {y:.1f}")
+    return "".join(points) + f"L{_WIDTH:g} {height:g}Z"
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _heat(report: "Report") -> dict[str, Any] | None:
+    """Cells of the pair heat map: columns of the worst pairs when there are too many."""
+    if "fidelity.trends_all" not in report:
+        return None
+    pairs = report["fidelity.trends_all"].details.get("pairs", [])
+    if not pairs:
+        return None
+    order = list(dict.fromkeys(n for c in report.views.get("columns", ()) for n in [c["name"]]))
+    order += [n for p in pairs for n in p[:2] if n not in order]
+    order = list(dict.fromkeys(n for n in order if any(n in p[:2] for p in pairs)))
+    total = len(order)
+    if total > _MAX_HEAT:
+        worst = dict.fromkeys(n for p in sorted(pairs, key=lambda p: p[3]) for n in p[:2])
+        kept = set(list(worst)[:_MAX_HEAT])
+        order = [n for n in order if n in kept]
+    place = {n: i for i, n in enumerate(order)}
+    cells = []
+    for first, second, measure, score, strength, strong in pairs:
+        if first in place and second in place:
+            x, y = sorted((place[first], place[second]))
+            shade = round(min(1.0, max(0.03, (1 - score) / 0.4)), 3)
+            told = "" if strength is None else f", real dependence {strength:.2f}"
+            title = f"{first} – {second}: {measure} {score:.3f}{told}"
+            cells.append({"x": x, "y": y, "shade": shade, "strong": strong, "title": title})
+    worst_strong = sorted((p for p in pairs if p[5]), key=lambda p: p[3])[:6]
+    return {
+        "names": [_short(n, 18) for n in order],
+        "cells": cells,
+        "n": len(order),
+        "total": total,
+        "worst": worst_strong,
+    }
+
+
+def _lines(lines: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Polylines of a few series, each channel on one scale for real and synthetic."""
+    out = []
+    for c, channel in enumerate(lines["channels"] if lines else ()):
+        sides = {side: lines[side][c] for side in ("real", "synthetic") if lines and lines[side] is not None}
+        values = [v for series in sides.values() for one in series for v in one if v is not None]
+        low, high = (min(values), max(values)) if values else (0.0, 1.0)
+        longest = max((len(one) for series in sides.values() for one in series), default=1)
+        drawn = {side: [_polyline(one, low, high, longest) for one in series] for side, series in sides.items()}
+        out.append({"channel": channel, "low": low, "high": high, "sides": drawn})
+    return out
+
+
+def _polyline(values: list[float | None], low: float, high: float, longest: int) -> str:
+    """An SVG path through the observed steps, broken at gaps."""
+    scale = 80 / (high - low) if high > low else 0.0
+    path, pen = [], "M"
+    for t, v in enumerate(values):
+        if v is None:
+            pen = "M"
+            continue
+        path.append(f"{pen}{_WIDTH * t / max(longest - 1, 1):.1f} {86 - (v - low) * scale:.1f}")
+        pen = "L"
+    return "".join(path)
