@@ -87,6 +87,12 @@ class GPT(NeuralGenerator):
         """The discrete fields."""
         return tuple(c.name for c in self.schema if c.role == "label" and c.kind != "constant")
 
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The byte-level BPE tokenizer, for models that read the same texts."""
+        self._require_ready()
+        return self._tokenizer
+
     # Learning
 
     def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
@@ -246,6 +252,7 @@ class GPT(NeuralGenerator):
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_str(state["tokenizer"])
+        self._tokenizer.encode_special_tokens = True
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return super()._arrays() | self._table.arrays()
@@ -287,6 +294,7 @@ def _learn_bpe(texts: list[str], size: int) -> "Tokenizer":
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.encode_special_tokens = True  # a text that spells <|end|> is a text
     return tokenizer
 
 
