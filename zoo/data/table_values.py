@@ -1,0 +1,176 @@
+"""How the values of table columns are represented: strings in Arrow, ISO 8601 times, categories as codes.
+
+Everything that reads or builds a column of a ``DataFrame`` (schema inference, checks, the codec, texts) goes through
+the functions here, so that one spelling of a dtype is handled in one place. All are vectorised; strings are never
+turned into Python objects unless the column's dtype is ``object``.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.arrays import ArrowStringArray
+
+from zoo.conditions import to_number
+from zoo.errors import DataError, SchemaError, nearest
+from zoo.schema import Column
+
+STRING_DTYPES = frozenset({"str", "string", "object"})
+
+# Seconds in one step of a NumPy time unit.
+SECONDS = {"D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+DURATION_UNITS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}
+
+_CLOCK = {"m": "%H:%M", "s": "%H:%M:%S", "ms": "%H:%M:%S.%3f", "us": "%H:%M:%S.%f"}
+_CLOCK_REGEX = {
+    "m": r"\d\d:\d\d",
+    "s": r"\d\d:\d\d:\d\d",
+    "ms": r"\d\d:\d\d:\d\d\.\d{3}",
+    "us": r"\d\d:\d\d:\d\d\.\d{6}",
+}
+_DAY_REGEX = r"\d{4}-\d\d-\d\d"
+
+# strftime pattern (with ``%3f`` for milliseconds) -> (regular expression, NumPy unit, separator, zone)
+ISO_FORMATS: dict[str, tuple[str, str, str, str]] = {"%Y-%m-%d": (f"^{_DAY_REGEX}$", "D", "", "")} | {
+    f"%Y-%m-%d{mark}{_CLOCK[unit]}{zone}": (f"^{_DAY_REGEX}{mark}{_CLOCK_REGEX[unit]}{zone}$", unit, mark, zone)
+    for unit in _CLOCK
+    for mark in (" ", "T")
+    for zone in ("", "Z")
+}
+# The patterns of true datetime columns only say to which unit all values are rounded.
+TIME_PATTERNS: dict[str, str] = {p: f[1] for p, f in ISO_FORMATS.items()} | {"%Y-%m-%d %H": "h"}
+
+
+def string_dtype(dtype: str) -> pd.StringDtype:
+    """pandas' dtype for ``"str"`` (missing is NaN) or ``"string"`` (missing is ``pd.NA``)."""
+    return pd.StringDtype("pyarrow", na_value=np.nan if dtype == "str" else pd.NA)
+
+
+def arrow_strings(series: pd.Series) -> pa.ChunkedArray:
+    """The values of a column of strings as Arrow ``large_string``; no copy for Arrow-backed dtypes.
+
+    Raises
+    ------
+    DataError
+        If a value is no valid text.
+    """
+    try:
+        values = pa.array(series.array, type=pa.large_string(), from_pandas=True)
+    except (pa.ArrowException, UnicodeError, TypeError) as error:
+        raise DataError(
+            f"column {series.name!r} holds a value that is no valid text; clean it, or drop the column"
+        ) from error
+    return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+
+
+def from_arrow_strings(values: pa.Array | pa.ChunkedArray, dtype: str) -> Any:
+    """A pandas array of dtype ``str``, ``string`` or ``object`` from Arrow ``large_string``; no copy but for object."""
+    if dtype == "object":
+        return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+    return ArrowStringArray(values, dtype=string_dtype(dtype))
+
+
+def is_textual(values: pd.Series) -> bool:
+    """Whether a column holds strings: dtype ``str`` or ``string``, or ``object`` with nothing but strings."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return True
+    return values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) == "string"
+
+
+def detect_iso(values: pa.ChunkedArray) -> str | None:
+    """The one ISO 8601 pattern of :data:`ISO_FORMATS` in which all present strings are valid times, else None."""
+    present = values.drop_null()
+    if not len(present):
+        return None
+    first = present[0].as_py()
+    for pattern, (regex, _, _, _) in ISO_FORMATS.items():
+        if pc.match_substring_regex(pa.array([first]), regex)[0].as_py():
+            break
+    else:
+        return None
+    if not pc.all(pc.match_substring_regex(present, regex)).as_py():
+        return None
+    times = pd.to_datetime(pd.Series(from_arrow_strings(present, "str")), format="ISO8601", errors="coerce", utc=True)
+    return None if times.isna().any() else pattern
+
+
+def format_iso(times: np.ndarray, pattern: str) -> pa.Array:
+    """Strings in an ISO pattern from ``datetime64 (n,)``, NaT as null."""
+    _, unit, mark, zone = ISO_FORMATS[pattern]
+    if unit == "D":
+        return pa.array(times.astype("datetime64[D]")).cast(pa.large_string())
+    text = pa.array(times.astype(f"datetime64[{'s' if unit == 'm' else unit}]")).cast(pa.large_string())
+    if unit == "m":
+        text = pc.utf8_slice_codeunits(text, 0, 16)
+    if mark == "T":
+        text = pc.replace_substring(text, " ", "T", max_replacements=1)
+    return pc.binary_join_element_wise(text, pa.scalar("Z", pa.large_string()), "") if zone else text
+
+
+def time_unit(column: Column) -> str:
+    """The NumPy unit to which values of a time column are rounded: the pattern's, else the dtype's, else days."""
+    if column.kind == "duration":
+        if column.pattern is not None:
+            if column.pattern not in DURATION_UNITS:
+                raise SchemaError(
+                    f"column {column.name!r}: unknown duration pattern {column.pattern!r}; "
+                    f"{nearest(column.pattern, DURATION_UNITS)}"
+                )
+            return DURATION_UNITS[column.pattern]
+    elif column.pattern is not None:
+        known = ISO_FORMATS if column.dtype in STRING_DTYPES else TIME_PATTERNS
+        if column.pattern not in known:
+            raise SchemaError(
+                f"column {column.name!r}: unknown time pattern {column.pattern!r}; {nearest(column.pattern, known)}"
+            )
+        return TIME_PATTERNS[column.pattern]
+    if column.kind == "date":
+        return "D"
+    if "64[" not in column.dtype:
+        raise SchemaError(f"column {column.name!r} holds times as {column.dtype}; its pattern must say how, '%Y-%m-%d'")
+    return column.dtype.split("[")[1].rstrip("]").split(",")[0]
+
+
+def bounds(column: Column) -> tuple[float, float]:
+    """Closed range of a numeric or time column in the numbers of ``to_number``; infinite where it is open."""
+    low, high = column.minimum, column.maximum
+    if column.kind in ("datetime", "date"):
+        low, high = (None if v is None else float(to_number([v], column)[0]) for v in (low, high))
+    return (-np.inf if low is None else float(low), np.inf if high is None else float(high))
+
+
+def category_dtype(column: Column) -> pd.CategoricalDtype:
+    """The pandas dtype of a ``category`` column; ``pattern`` names the dtype of the categories if it is unusual."""
+    values = pd.Index(list(column.categories))
+    if column.pattern is not None:
+        try:
+            values = values.astype(column.pattern)  # type: ignore[call-overload]
+        except (TypeError, ValueError) as error:
+            raise SchemaError(f"column {column.name!r}: its categories are not of dtype {column.pattern!r}") from error
+    elif not len(values):
+        values = pd.Index([], dtype=object)
+    return pd.CategoricalDtype(values, ordered=column.kind == "ordinal")
+
+
+def codes_of(series: pd.Series, column: Column) -> np.ndarray:
+    """Codes ``int64 (n,)`` of a discrete column, -1 where missing and -2 where the value is no category."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        place = series.cat.codes.to_numpy()
+        known = pd.Index(list(column.categories)).get_indexer(series.cat.categories)
+        table = np.append(np.where(known < 0, -2, known), -1)
+        return table[place].astype(np.int64)  # place -1 takes the last
+    if all(isinstance(c, str) for c in column.categories) and is_textual(series):
+        values = arrow_strings(series)
+        found = pc.index_in(values, value_set=pa.array(column.categories, pa.large_string()), skip_nulls=True)
+        codes = found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy()
+    else:
+        codes = pd.Index(list(column.categories), dtype=object).get_indexer(series.astype(object))
+        codes = codes.astype(np.float64)
+        codes[codes < 0] = np.nan
+    missing = series.isna().to_numpy()
+    unknown = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), dtype=bool)
+    out = np.where(unknown, -2, codes).astype(np.int64)
+    out[missing] = -1
+    return out
