@@ -55,6 +55,8 @@ def download(url: str, path: Path, sha256: str, *, progress: bool | None = None)
             raise RemoteError(f"cannot fetch {url}: the server answers {error.code} {error.reason}") from error
         except urllib.error.URLError as error:
             raise RemoteError(f"cannot fetch {url}: {error.reason}; is there a network?") from error
+        except (http.client.HTTPException, ConnectionResetError, TimeoutError) as error:
+            raise RemoteError(f"cannot fetch {url}: the server hung up ({error}); try again") from error
         if total is not None and got != total:
             raise RemoteError(f"cannot fetch {url}: the transfer broke off after {got:,} of {total:,} bytes; try again")
         if digest.hexdigest() != sha256:
