@@ -6,6 +6,7 @@ the same, which their canonical SHA-256 proves at each load.
 """
 
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -116,7 +117,10 @@ def _present(folder: Path, files: tuple[str, ...]) -> list[Path]:
     paths = []
     for file in files:
         names = (file, file.removesuffix(".gz") if file.endswith(".gz") else f"{file}.gz")
-        found = next((folder / n for n in names if (folder / n).is_file()), None)
+        try:
+            found = next((folder / n for n in names if (folder / n).is_file()), None)
+        except OSError as error:
+            raise DataError(f"cannot look into {folder}: {error.strerror or error}; give a readable folder") from error
         if found is None:
             return []
         paths.append(found)
@@ -133,7 +137,7 @@ def _read(entry: Dataset, layout: Layout, split: str, paths: list[Path]) -> Any:
         if not isinstance(error, PermissionError) and error.errno is None:  # gzip.BadGzipFile
             raise DataError(f"{where} is damaged: {error}; {remedy}") from error
         raise DataError(f"cannot read {where}: {error.strerror or error}") from error
-    except (ValueError, LookupError, EOFError, zlib.error, MemoryError) as error:
+    except (ValueError, LookupError, EOFError, zlib.error, zipfile.BadZipFile, MemoryError) as error:
         shown = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{where} is damaged: {shown}; {remedy}") from error
     found = fingerprint(data)

@@ -47,8 +47,8 @@ SHA256S = {
         "test": "9001e9e8630055c560fb0f50ba91e2f83af4b6b72eb212f030cf1477929894bf",
     },
     "occupancy": {
-        "train": "d8fe6bd1f9c281c492880c7b7e1283f7f29dffd0c6a022d8ecdcbdc9ad628a8c",
-        "test": "96073c5929ceb9c98a5d29c506e7553da6c69c6acbadf9d8e4bc019be1e5eb85",
+        "train": "396ecb89b7cdefd57f381617b7b98d737cb880edc8601aae8fab04f59e49e1b2",
+        "test": "e23f456644e214ede5f74164da0298b7194834ebcc83a7d98b02ce82c9978d49",
     },
     "ecg5000": {
         "train": "4a38cced5b9943c6791562a9f212097e17d852e36fe2ddadbc93ba5c1d9b9b42",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from zoo.data.catalog_types import Reader
 from zoo.data.image import ImageBatch
-from zoo.data.timeseries import SeriesBatch
+from zoo.data.timeseries import SeriesBatch, SeriesForm, windows
 
 ADULT = {
     "age": "int64", "workclass": "str", "fnlwgt": "int64", "education": "str", "education_num": "int64",
@@ -57,7 +57,7 @@ def _frame(table: pd.DataFrame) -> pd.DataFrame:
 # Tables
 
 
-def csv(columns: dict[str, str] | None = None) -> Reader:
+def csv(columns: dict[str, str]) -> Reader:
     """One CSV file with a header and empty cells for missing values."""
 
     def read(files: Sequence[bytes], split: str) -> pd.DataFrame:
@@ -103,6 +103,41 @@ def beijing(files: Sequence[bytes], split: str) -> pd.DataFrame:
     named = files[0].replace(b"pm2.5", b"pm2_5", 1)
     table = _csv(named, dtype=BEIJING, keep_default_na=False, na_values=["", "NA"])
     return _frame(table[(table["year"] == 2014) == (split == "test")])
+
+
+# The usual grouping of NSL-KDD's attacks (Tavallaee et al. 2009).
+NSL_CLASSES = {
+    "dos": "apache2 back land mailbomb neptune pod processtable smurf teardrop udpstorm worm",
+    "probe": "ipsweep mscan nmap portsweep saint satan",
+    "r2l": "ftp_write guess_passwd httptunnel imap multihop named phf sendmail snmpgetattack snmpguess spy "
+    "warezclient warezmaster xlock xsnoop",
+    "u2r": "buffer_overflow loadmodule perl ps rootkit sqlattack xterm",
+}
+_NSL_RATES = (
+    "serror_rate srv_serror_rate rerror_rate srv_rerror_rate same_srv_rate diff_srv_rate srv_diff_host_rate "
+    "dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate "
+    "dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate"
+).split()
+_NSL_COLUMNS = (
+    "duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot num_failed_logins logged_in "
+    "num_compromised root_shell su_attempted num_root num_file_creations num_shells num_access_files "
+    "num_outbound_cmds is_host_login is_guest_login count srv_count serror_rate srv_serror_rate rerror_rate "
+    "srv_rerror_rate same_srv_rate diff_srv_rate srv_diff_host_rate dst_host_count dst_host_srv_count "
+    "dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate "
+    "dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate label difficulty"
+).split()
+NSL = (
+    dict.fromkeys(_NSL_COLUMNS, "int64")
+    | dict.fromkeys(_NSL_RATES, "float64")
+    | dict.fromkeys(("protocol_type", "service", "flag", "label"), "str")
+)
+
+
+def nsl_kdd(files: Sequence[bytes], split: str) -> pd.DataFrame:
+    """The authors' text files, without a header; ``attack_class`` is added."""
+    table = _csv(files[0], names=list(NSL), dtype=NSL, keep_default_na=False)
+    group = {attack: name for name, attacks in NSL_CLASSES.items() for attack in attacks.split()} | {"normal": "normal"}
+    return table.assign(attack_class=pd.Series([group[label] for label in table["label"]], dtype="str"))
 
 
 # Images
@@ -176,12 +211,6 @@ def sst2(files: Sequence[bytes], split: str) -> pd.DataFrame:
 # Time series
 
 
-def cut_windows(values: np.ndarray, length: int, stride: int) -> np.ndarray:
-    """Windows ``(N, length, C)`` of a series ``(rows, C)``, one every ``stride`` rows."""
-    starts = np.arange(0, len(values) - length + 1, stride)
-    return values[starts[:, None] + np.arange(length)]  # (N, length, C)
-
-
 def occupancy_rows(content: bytes) -> pd.DataFrame:
     """The rows of one of the authors' files, compactly: time, sensors as ``float32``, occupied or not."""
     table = _csv(content, index_col=0, parse_dates=["date"])
@@ -192,14 +221,12 @@ def occupancy_rows(content: bytes) -> pd.DataFrame:
 
 def _occupancy(parts: Sequence[pd.DataFrame]) -> SeriesBatch:
     """Windows of 60 minutes, one every 10; a window counts as occupied when most of its minutes do."""
-    values, occupied = [], []
-    for part in parts:  # no window crosses from one file to the next
-        values.append(cut_windows(part[list(OCCUPANCY)].to_numpy(np.float32), 60, 10))
-        minutes = cut_windows(part[["occupied"]].to_numpy(), 60, 10)  # (N, 60, 1)
-        occupied.append(minutes.mean(axis=(1, 2)) >= 0.5)
-    label = np.where(np.concatenate(occupied), "occupied", "empty")
-    static = pd.DataFrame({"occupancy": pd.Series(label, dtype="str")})
-    return SeriesBatch(np.concatenate(values), channels=OCCUPANCY, static=static)
+    cut = []
+    for part in parts:  # no window crosses from one file to the next; within one, no minute is left out
+        label = pd.Series(np.where(part["occupied"], "occupied", "empty"), dtype="str")
+        part = part.assign(occupancy=label)
+        cut.append(windows(part, channels=OCCUPANCY, length=60, stride=10, label="occupancy"))
+    return SeriesForm().concat(cut)
 
 
 def occupancy_parquet(files: Sequence[bytes], split: str) -> SeriesBatch:
@@ -227,8 +254,7 @@ def windows_of_series(length: int, stride: int, drop: Sequence[str] = ()) -> Rea
         table = _csv(files[0]).drop(columns=list(drop))
         cut = len(table) * 4 // 5
         part = table.iloc[cut:] if split == "test" else table.iloc[:cut]
-        values = cut_windows(part.to_numpy(np.float32), length, stride)
-        return SeriesBatch(values, channels=tuple(table.columns))
+        return windows(_frame(part), channels=list(table.columns), length=length, stride=stride)
 
     return read
 

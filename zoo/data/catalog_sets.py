@@ -145,7 +145,23 @@ _ENTRIES = (
             target="attack_class",
             licence_allows_weights=False,
         ),
-        layouts=(Layout({"train": ("train_20percent.csv",), "test": ("test.csv",)}, read.csv()),),
+        layouts=(
+            Layout({"train": ("train_20percent.csv",), "test": ("test.csv",)}, read.csv(read.NSL)),
+            Layout(
+                {"train": ("KDDTrain+_20Percent.txt",), "test": ("KDDTest+.txt",)},
+                read.nsl_kdd,
+                {
+                    "KDDTrain+_20Percent.txt": (
+                        "https://raw.githubusercontent.com/defcom17/NSL_KDD/master/KDDTrain%2B_20Percent.txt",
+                        "7ea86479faab5ca2190b7f18b4982fb058ce5bf2b46e0e1017d0d9ef90f9c16e",
+                    ),
+                    "KDDTest+.txt": (
+                        "https://raw.githubusercontent.com/defcom17/NSL_KDD/master/KDDTest%2B.txt",
+                        "fa46b0935342616aa83b7c2578db355b6a7aaabbc492248172c7a1e8b7ab8f84",
+                    ),
+                },
+            ),
+        ),
     ),
     Dataset(
         _info(
@@ -246,7 +262,8 @@ _ENTRIES = (
                 read.banking77,
                 {
                     f"{split}.csv": (
-                        "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/master/banking_data/"
+                        "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/"
+                        "57ec275d8078af65b7731c2a98be812d844a6d6b/banking_data/"
                         f"{split}.csv",
                         sha,
                     )
