@@ -113,29 +113,24 @@ NSL_CLASSES = {
     "warezclient warezmaster xlock xsnoop",
     "u2r": "buffer_overflow loadmodule perl ps rootkit sqlattack xterm",
 }
-_NSL_RATES = (
-    "serror_rate srv_serror_rate rerror_rate srv_rerror_rate same_srv_rate diff_srv_rate srv_diff_host_rate "
-    "dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate "
-    "dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate"
-).split()
-_NSL_COLUMNS = (
-    "duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot num_failed_logins logged_in "
-    "num_compromised root_shell su_attempted num_root num_file_creations num_shells num_access_files "
-    "num_outbound_cmds is_host_login is_guest_login count srv_count serror_rate srv_serror_rate rerror_rate "
-    "srv_rerror_rate same_srv_rate diff_srv_rate srv_diff_host_rate dst_host_count dst_host_srv_count "
-    "dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate "
-    "dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate label difficulty"
-).split()
-NSL = (
-    dict.fromkeys(_NSL_COLUMNS, "int64")
-    | dict.fromkeys(_NSL_RATES, "float64")
-    | dict.fromkeys(("protocol_type", "service", "flag", "label"), "str")
-)
+_NSL_COLUMNS = """
+duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot num_failed_logins logged_in
+num_compromised root_shell su_attempted num_root num_file_creations num_shells num_access_files num_outbound_cmds
+is_host_login is_guest_login count srv_count serror_rate srv_serror_rate rerror_rate srv_rerror_rate same_srv_rate
+diff_srv_rate srv_diff_host_rate dst_host_count dst_host_srv_count dst_host_same_srv_rate dst_host_diff_srv_rate
+dst_host_same_src_port_rate dst_host_srv_diff_host_rate dst_host_serror_rate dst_host_srv_serror_rate
+dst_host_rerror_rate dst_host_srv_rerror_rate label difficulty attack_class
+"""
+_NSL_TEXT = ("protocol_type", "service", "flag", "label", "attack_class")
+NSL = {
+    name: "str" if name in _NSL_TEXT else "float64" if name.endswith("_rate") else "int64"
+    for name in _NSL_COLUMNS.split()
+}
 
 
 def nsl_kdd(files: Sequence[bytes], split: str) -> pd.DataFrame:
     """The authors' text files, without a header; ``attack_class`` is added."""
-    table = _csv(files[0], names=list(NSL), dtype=NSL, keep_default_na=False)
+    table = _csv(files[0], names=list(NSL)[:-1], dtype=NSL, keep_default_na=False)
     group = {attack: name for name, attacks in NSL_CLASSES.items() for attack in attacks.split()} | {"normal": "normal"}
     return table.assign(attack_class=pd.Series([group[label] for label in table["label"]], dtype="str"))
 
