@@ -76,9 +76,11 @@ def _to_parquet(generator: "Generator", blocks: Iterator[Any], path: str) -> Non
 
 
 def _to_csv(generator: "Generator", blocks: Iterator[Any], path: str) -> None:
+    from zoo.data.table_io import write_csv_rows
+
     with open(path, "w", encoding="utf-8", newline="") as file:
         for i, block in enumerate(blocks):
-            block.to_csv(file, index=False, header=i == 0)
+            write_csv_rows(block, file, header=i == 0)
 
 
 @contextmanager

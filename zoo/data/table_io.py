@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -265,7 +265,15 @@ def _wrong_encoding(path: Path) -> DataError:
 
 def _write_csv(data: pd.DataFrame, path: str, separator: str) -> None:
     with _create(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-        data.to_csv(text, index=False, sep=separator)
+        write_csv_rows(data, text, separator=separator)
+
+
+def write_csv_rows(data: pd.DataFrame, text: IO[str], *, separator: str = ",", header: bool = True) -> None:
+    """Append rows of CSV; text is quoted throughout when it holds a carriage return, which is not quoted by default."""
+    texts = data.select_dtypes(exclude=["number", "bool", "datetime", "timedelta"])
+    found = any(texts[name].astype("str").str.contains("\r", regex=False).any() for name in texts)
+    quoting: Literal[0, 2] = 2 if found or any("\r" in str(n) for n in data.columns) else 0  # non-numbers or minimal
+    data.to_csv(text, index=False, sep=separator, header=header, quoting=quoting)
 
 
 # Parquet and Arrow
@@ -275,11 +283,12 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     files = [p for p in folder.rglob("*") if p.suffix.lower() in (".parquet", ".pq")]
     if not any(not p.name.startswith((".", "_")) for p in files):
         raise DataError(f"folder {folder} holds no .parquet file; give {ACCEPTED}")
-    return _frame(pq.read_table(folder, partitioning="hive"))
+    return _frame(pq.read_table(folder, partitioning="hive"), str(folder))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    return _frame(pq.read_table(path, partitioning=None))
+    with pq.ParquetFile(path) as file:
+        return _frame(file.read(), str(path))
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -287,12 +296,12 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         opened = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-        return _frame(opened.read_all())
+        return _frame(opened.read_all(), str(path))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def _frame(table: pa.Table, where: str) -> pd.DataFrame:
     """pandas' table, with the dtypes it was written with."""
-    _refuse_twice(table.column_names, "the file")
+    _refuse_twice(table.column_names, where)
     metadata = table.schema.metadata or {}
     out = table.to_pandas()
     if not isinstance(out.index, pd.RangeIndex) and all(name is not None for name in out.index.names):
@@ -322,7 +331,10 @@ def _restore(values: pd.Series, about: dict[str, Any]) -> pd.Series:
             return values
         of = pd.Index(about["categories"], dtype=about["of"])
         return values.astype(pd.CategoricalDtype(of, ordered=about["ordered"]))
-    return values if str(values.dtype) == about["dtype"] else values.astype(about["dtype"])
+    if str(values.dtype) == about["dtype"]:
+        return values
+    restored = values.astype(about["dtype"])
+    return restored.where(values.notna(), None) if about["dtype"] == "object" else restored
 
 
 def _write_parquet(data: pd.DataFrame, path: str) -> None:
