@@ -275,7 +275,7 @@ def conditions_hold(s: Subject) -> None:
     allowed = fitted.condition_columns if "conditions" in capabilities(s.cls) else ()
     for column in fitted.schema:
         values = s.form.column(native, column.name)
-        seen = [v for v in values[:20] if v == v and v is not None]
+        seen = [v for v in values[:20] if v == v and v is not None] if values is not None else [column.maximum]
         if column.name not in allowed:
             if seen:
                 _raises(ConditionError, lambda c=column, v=seen[0]: fitted.sample(2, conditions={c.name: v}),
