@@ -12,7 +12,7 @@ Who owns what, each thing once:
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, TrainingError
 from zoo.training.config import TrainConfig
 
 _ACCELERATE_NAME = {"32": "no", "bf16": "bf16", "16": "fp16"}
@@ -177,6 +177,20 @@ class AccelerateStrategy(DDPStrategy):
             dataloader.distribute(self.root_device, self.accelerate.process_index, self.accelerate.num_processes)
         assert self.lightning_module is not None
         return self._on_loader(dataloader) if self.lightning_module.trainer.training else dataloader
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        states = checkpoint["optimizer_states"]
+        try:
+            for optimizer, state in zip(self.optimizers, states, strict=True):
+                # torch takes the numbers of another algorithm without a word and fails at its first step.
+                if state["param_groups"][0].keys() != optimizer.state_dict()["param_groups"][0].keys():
+                    raise ValueError("options of another algorithm")
+            super().load_optimizer_state_dict(checkpoint)
+        except ValueError as error:
+            raise TrainingError(
+                f"the checkpoint does not fit the {len(self.optimizers)} optimizer(s) of this run ({error}); resume "
+                "with the configuration that it was made with, or train anew with resume=False"
+            ) from error
 
     def pre_backward(self, closure_loss: Tensor) -> None:
         self._on_loss(closure_loss)
