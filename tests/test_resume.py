@@ -21,6 +21,8 @@ from zoo.errors import TrainingError
 from zoo.training import TrainConfig, TrainingInterrupted, fit
 from zoo.training.resume import read_checkpoint
 
+pytestmark = pytest.mark.xdist_group("resume")  # one server of children for all
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["training_modules", "zoo.training.trainer"])
 BATCHES = 8  # an epoch, see training_modules
@@ -258,7 +260,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     wider.net[4] = torch.nn.Linear(16, 2)
     with pytest.raises(TrainingError, match=r"does not fit .*'net.4.weight' is \(1, 16\) there and \(2, 16\) here"):
         _resume(tmp_path, wider, loader("TensorLoader"))
-    with pytest.raises(TrainingError, match="ema_decay None and this run has 0.9"):
+    with pytest.raises(TrainingError, match=r"ema_decay None and this run has 0\.9"):
         _resume(tmp_path, Regressor(), loader("TensorLoader"), ema_decay=0.9)
     with pytest.raises(TrainingError, match=r"does not fit the 1 optimizer\(s\) of this run \(options of another"):
         _resume(tmp_path, Descending(), loader("TensorLoader"))

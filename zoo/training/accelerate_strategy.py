@@ -43,8 +43,8 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
     Raises
     ------
     ConfigError
-        If the device is not there, "16" is asked of a CPU, or ``accelerate launch`` was told of an accumulation that
-        contradicts ``train.accumulate``.
+        If the device is not there, "16" is asked of a CPU, the processes that were started cannot train together on
+        the device, or ``accelerate launch`` was told of an accumulation that contradicts ``train.accumulate``.
     """
     _check_device(train.accelerator)
     launched = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
@@ -60,7 +60,8 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
         state.clear()
     try:
         accelerator = Accelerator(
-            cpu=train.accelerator == "cpu",
+            # Without a GPU Accelerate takes part in a group of several processes only where it is told of the CPU.
+            cpu=train.accelerator == "cpu" or not torch.accelerator.is_available(),
             mixed_precision=_ACCELERATE_NAME[precision],
             # Without the cache a weight that is used twice gets its gradient summed in float32, as in Lightning.
             kwargs_handlers=[
@@ -70,6 +71,12 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
         )
         if precision == "16" and accelerator.device.type == "cpu":
             raise ConfigError("train: precision='16' needs a GPU; use 'bf16' or '32' on a CPU")
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if accelerator.num_processes != started:
+            raise ConfigError(
+                f"{started} processes were started, and on {accelerator.device.type} each would train alone; "
+                "start one, or train with accelerator='cpu'"
+            )
         yield accelerator
     finally:
         for state, before in zip(states, saved, strict=True):
