@@ -203,9 +203,11 @@ def fill(column: Column, first_row: int, n: int) -> Any:
             return from_arrow_strings(_shapes(pattern["parts"], rows), column.dtype)
         numbers = pa.array(_numbers(pattern, rows, 2**63)).cast(pa.large_string())
         numbers = pc.utf8_lpad(numbers, pattern.get("width", 1), "0")
-        ends = (pa.scalar(pattern.get(e, ""), pa.large_string()) for e in ("prefix", "suffix"))
-        prefix, suffix = ends
-        return from_arrow_strings(pc.binary_join_element_wise(prefix, numbers, suffix, ""), column.dtype)
+        # Arrow 26 joins only strings of one type, the separator included.
+        prefix, suffix, nothing = (
+            pa.scalar(text, pa.large_string()) for text in (pattern.get("prefix", ""), pattern.get("suffix", ""), "")
+        )
+        return from_arrow_strings(pc.binary_join_element_wise(prefix, numbers, suffix, nothing), column.dtype)
     if pattern["form"] == "shape" or not column.dtype.lower().lstrip("u").startswith(("int", "float")):
         raise SchemaError(f"column {column.name!r}: an identifier of dtype {column.dtype} cannot have its pattern")
     base = np.dtype(column.dtype.lower())
@@ -271,8 +273,9 @@ def _shapes(parts: list[Any], rows: np.ndarray) -> pa.Array:
     strings = pa.Array.from_buffers(pa.large_string(), len(rows), buffers)
     if rest.any():
         more = pa.array(rest).cast(pa.large_string())
-        more = pc.if_else(pa.array(rest > 0), more, pa.scalar("", pa.large_string()))
-        strings = pc.binary_join_element_wise(strings, more, "")
+        nothing = pa.scalar("", pa.large_string())
+        more = pc.if_else(pa.array(rest > 0), more, nothing)
+        strings = pc.binary_join_element_wise(strings, more, nothing)
     return strings
 
 

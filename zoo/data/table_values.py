@@ -106,7 +106,8 @@ def format_iso(times: np.ndarray, pattern: str) -> pa.Array:
         text = pc.utf8_slice_codeunits(text, 0, 16)
     if mark == "T":
         text = pc.replace_substring(text, " ", "T", max_replacements=1)
-    return pc.binary_join_element_wise(text, pa.scalar("Z", pa.large_string()), "") if zone else text
+    zulu, nothing = pa.scalar("Z", pa.large_string()), pa.scalar("", pa.large_string())
+    return pc.binary_join_element_wise(text, zulu, nothing) if zone else text
 
 
 def time_unit(column: Column) -> str:
