@@ -65,7 +65,9 @@ def test_a_new_family_keeps_the_contract_and_its_recipe_runs(modality: str, chec
 
 def test_what_is_written_is_clean(checkout: Path) -> None:
     # A name that is also a class which the module imports, and long names, change nothing.
-    written = [str(p) for m in MODALITIES for n in ("generator", "my_new_family_2") for p in scaffold(f"{m}/{n}", checkout)]
+    written = [
+        str(p) for m in MODALITIES for n in ("generator", "my_new_family_2") for p in scaffold(f"{m}/{n}", checkout)
+    ]
     shutil.copy(ROOT / "pyproject.toml", checkout)
     for command in (["ruff", "check"], ["ruff", "format", "--check"]):
         done = subprocess.run([sys.executable, "-m", *command, *written], capture_output=True, text=True, check=False)
