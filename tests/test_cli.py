@@ -1,4 +1,4 @@
-"""The command ``zoo``: what each command prints, and that bad input is one line, exit code 2 and nothing half-written."""
+"""The command ``zoo``: what each command prints; bad input is one line, exit code 2 and nothing half-written."""
 
 import json
 import os
@@ -277,7 +277,7 @@ def test_new_family(run: Run, tmp_path: Path) -> None:
         (["new-family", "tabluar/x"], "did you mean 'tabular'"),
         (["new-family", "tabular/x"], "no checkout"),
     ],
-    ids=" ".join,
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
 def test_bad_arguments_are_one_line(arguments: list[str], words: str, refused: Callable[..., str]) -> None:
     assert words in refused(*arguments)
@@ -301,7 +301,7 @@ def test_bad_arguments_are_one_line(arguments: list[str], words: str, refused: C
         (["-o", "samples.docx"], "docx"),
         (["-o", "file/samples.csv"], "file"),
     ],
-    ids=" ".join,
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
 def test_bad_samples_are_one_line(
     arguments: list[str], words: str, refused: Callable[..., str], artifact: Path, tmp_path: Path

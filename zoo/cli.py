@@ -212,8 +212,10 @@ def train(
 ) -> None:
     """Run a recipe; further arguments are its own (zoo train NAME --help shows them)."""
     if name in ("-h", "--help"):
-        print("usage: zoo train NAME [--help] [FIELDS]\n\nRuns a recipe; zoo recipes lists the names. FIELDS are the "
-              "recipe's own, for instance --train.epochs 5;\nzoo train NAME --help shows them with their defaults.")  # fmt: skip
+        print(
+            "usage: zoo train NAME [--help] [FIELDS]\n\nRuns a recipe; zoo recipes lists the names. FIELDS are the "
+            "recipe's own, for instance --train.epochs 5;\nzoo train NAME --help shows them with their defaults."
+        )
         return
     from zoo.recipe import load_recipe
 
