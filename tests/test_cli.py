@@ -85,7 +85,7 @@ def test_help_names_every_command(run: Run) -> None:
     assert run("--version")[:2] == (0, f"zoo {zoo.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [["list"], ["list", "--pretrained"], ["recipes"], ["datasets"], ["--help"]])
+@pytest.mark.parametrize("command", [["list"], ["list", "--pretrained"], ["recipes"], ["--help"]])
 def test_listing_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\n"

@@ -40,7 +40,7 @@ def pretrained(name: str, *arguments: str) -> Any:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def seen() -> list[Any]:
     """What ``fit`` of an example was given to learn from, in order."""
     return []
 

@@ -260,11 +260,12 @@ def fit(
     from zoo.training.config import TrainConfig
 
     generator = _generator(find_family(family), settings or [])
+    config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output)  # now, and not after an hour of training
     form = native_form(generator.modality)
     native = form.read(str(data))
     schema = form.infer(native).replace(private=True) if private else None
-    generator.fit(native, schema=schema, seed=seed, train=TrainConfig(epochs=epochs, max_minutes=max_minutes))
+    generator.fit(native, schema=schema, seed=seed, train=config)
     generator.save(output)
     print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
     print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
@@ -334,20 +335,25 @@ def evaluate(
     synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
     holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
     target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="report.html or report.json.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file .html, .json or .md.")] = Path("report.html"),
+    modality: Annotated[str, typer.Option(help="tabular, timeseries, image or text.")] = "tabular",
     quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
 ) -> None:
     """Measure synthetic data against real data and write a report."""
+    from zoo.data.export import atomic_file
     from zoo.data.form import native_form
     from zoo.evaluation import evaluate as run
 
-    form = native_form("tabular")
     if output.suffix not in (".html", ".json", ".md"):
         raise OptionError(f"{output} must end in .html, .json or .md")
-    tables = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
-    report = run(tables[0], tables[1], holdout=tables[2], target=target, seed=seed, quick=quick)
-    {".html": report.to_html, ".json": report.to_json, ".md": report.write_markdown}[output.suffix](output)
+    form = native_form(modality)
+    data = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
+    schema = form.infer(data[0])
+    report = run(data[0], data[1], holdout=data[2], target=target, schema=schema, seed=seed, quick=quick)
+    write = {".html": report.to_html, ".json": report.to_json, ".md": report.to_markdown}[output.suffix]
+    with atomic_file(str(output)) as temporary:
+        Path(temporary).write_text(write(), encoding="utf-8")
     print(report)
     print(f"wrote {output}")
 
