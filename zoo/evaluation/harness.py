@@ -88,7 +88,7 @@ def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
         return ()
     train, holdout = kit.fingerprints(data["train"], data["holdout"])
     if len(np.unique(train)) > 1 and np.array_equal(np.sort(train), np.sort(holdout)):
-        raise DataError("holdout has exactly the samples of train; give others that the generator has not seen, or none")
+        raise DataError("holdout has exactly the samples of train; give samples that the generator has not seen")
     _, place, counts = np.unique(train, return_inverse=True, return_counts=True)
     usual = float((counts[place] > 1).mean())
     shared = float(np.isin(holdout, train).mean())

@@ -135,13 +135,13 @@ def _place(place: float, naive: str) -> str:
 
 def _judge_detection(score: "Score", report: "Report") -> tuple[str, str, str]:
     assert score.value is not None
-    low, high = score.interval or (score.value, score.value)
-    if high < 0.45:
+    highest = score.interval[1] if score.interval is not None else score.value
+    if highest < 0.45:
         return (
             "poor",
             "odd: worse than guessing",
-            "That happens when equal samples stand on both sides: the generator has returned the real samples that it is "
-            "compared with.",
+            "That happens when equal samples stand on both sides: the generator has returned the real samples that it "
+            "is compared with.",
         )
     right = _percent(max(score.value, 0.5))
     text = f"Shown one synthetic and one real sample, a classifier picks the right one {right} of the time."

@@ -74,7 +74,7 @@ class TextKit(Kit):
         return Texts(texts, data.fields.independent(n, rng))
 
     def _tfidf(self, parts: tuple[Texts, ...]) -> list[Any]:
-        """CSR ``(N_i, D)`` each: rows of norm 1 over the n-grams that occur, weights by how rare one is in all parts."""
+        """CSR ``(N_i, D)`` each: rows of norm 1 over the n-grams that occur, weights by how rare one is."""
         from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
         hashing = HashingVectorizer(
