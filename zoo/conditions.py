@@ -160,7 +160,8 @@ def to_number(values: Any, column: Column) -> np.ndarray:
     elif column.kind == "duration":
         if not pd.api.types.is_numeric_dtype(series):
             series = pd.to_timedelta(series)
-        out = series / pd.Timedelta(seconds=1) if series.dtype.kind == "m" else series
+        second: Any = pd.Timedelta(seconds=1)
+        out = series / second if getattr(series.dtype, "kind", "") == "m" else series
     else:
         out = pd.to_numeric(series)
     return out.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -300,7 +301,7 @@ def parse(
             what = f"it conditions on {', '.join(map(repr, allowed))}" if allowed else "it takes no conditions"
             raise ConditionError(f"{family} cannot condition on {name!r}; {what}")
         column = schema[str(name)]
-        value = conditions[name]
+        value: Any = conditions[name]  # type: ignore[index]
         if is_table:
             if isinstance(value, pd.DataFrame):
                 raise ConditionError(f"the table of conditions has column {name!r} twice; drop one")
