@@ -288,7 +288,7 @@ def _texts(column: Column, pattern: dict[str, Any], rows: np.ndarray) -> pa.Arra
     row_of = np.repeat(chance, count)
     place = _mix(row_of ^ np.arange(len(row_of), dtype=np.uint64) - np.repeat(offsets[:-1], count).astype(np.uint64))
     chosen = words.take(pa.array((place % np.uint64(len(words))).astype(np.int64)))
-    texts = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), " ")
+    texts = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), pa.scalar(" ", pa.large_string()))
     if column.maximum is not None:
         texts = pc.utf8_slice_codeunits(texts, 0, int(column.maximum))
     if column.minimum is not None:
