@@ -40,7 +40,7 @@ def export(
     progress
         Show a bar; by default when standard error is a terminal.
     """
-    blocks = generator._blocks(n, conditions, seed, options or {})
+    blocks = generator._sized_blocks(n, conditions, seed, options or {})
     total = max(1, -(-n // generator.block_size))
     shown = _with_progress(blocks, total) if (sys.stderr.isatty() if progress is None else progress) else blocks
     suffix = Path(path).suffix.lower()

@@ -145,6 +145,27 @@ def time_unit(column: Column) -> str:
     return column.dtype.split("[")[1].rstrip("]").split(",")[0]
 
 
+def column_step(column: Column) -> float:
+    """Distance of neighbouring values in the numbers of ``to_number``: 1 of integers, the unit of times in seconds,
+    a decimal's last digit; 0 of floats that are not rounded.
+    """
+    if column.is_time:
+        return SECONDS[time_unit(column)]
+    if column.kind == "integer":
+        return 1.0
+    return 0.0 if column.decimals is None else 10.0**-column.decimals
+
+
+def whole_steps(column: Column, low: float, high: float) -> tuple[float, float]:
+    """The range ``low`` to ``high`` drawn in to values that the column can hold; empty when the first is above the
+    second."""
+    step = column_step(column)
+    if not step:
+        return low, high
+    ends = ((low, np.ceil, -1e-9), (high, np.floor, 1e-9))
+    return tuple(float(inwards(v / step + slack) * step) if np.isfinite(v) else v for v, inwards, slack in ends)  # type: ignore[return-value]
+
+
 def bounds(column: Column) -> tuple[float, float]:
     """Closed range of a numeric or time column in the numbers of ``to_number``; infinite where it is open."""
     low, high = column.minimum, column.maximum

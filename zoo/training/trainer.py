@@ -20,14 +20,14 @@ from accelerate import Accelerator
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.profilers import Profiler
 
-from zoo.errors import ConfigError, TrainingError
+from zoo.errors import ConfigError, TrainingError, ZooError
 from zoo.random import check_seed, isolated_rng
 from zoo.training.accelerate_strategy import AccelerateStrategy, own_accelerator
 from zoo.training.callbacks import Clip, Ema, Interrupt, Losses, Patience, Run, Steps, StopAndSave
 from zoo.training.config import TrainConfig
 from zoo.training.progress import ProgressBar, wanted
 from zoo.training.result import FitResult, StoppedBy, TrainingInterrupted
-from zoo.training.resume import SafeCheckpointIO, seed_everything
+from zoo.training.resume import SafeCheckpointIO, check_fits, check_writable, seed_everything
 from zoo.training.signals import Signals
 
 
@@ -124,6 +124,11 @@ class _Session:
             trainer.fit(self.module, **_sources(data), ckpt_path=resume_from, weights_only=True)
         except Interrupt:
             raise TrainingInterrupted(self._result("interrupt")) from None
+        except RuntimeError as error:
+            # After an error at the start of a loader, Lightning's clean-up fails in its turn and hides the reason.
+            if isinstance(error.__context__, ZooError) and not isinstance(error, ZooError):
+                raise error.__context__ from None
+            raise
         except SystemExit as exit_:
             if isinstance(exit_.__context__, KeyboardInterrupt):  # Lightning turns the one into the other
                 raise KeyboardInterrupt from None
@@ -137,7 +142,11 @@ class _Session:
 
     def _resume_from(self) -> Path | None:
         """The checkpoint to go on from. An old one that is not resumed is kept as ``previous.ckpt``."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if self.accelerate.is_main_process:
+            check_writable(self.path.parent)  # now, and not after hours of training
+        if not self.path.exists():
             return None
         if self.config.resume:
             return self.path
@@ -162,7 +171,7 @@ class _Session:
             on_loss=self.losses,
             on_loader=self.keeper.track,
             on_begin=self.keeper.begin,
-            checkpoint_io=SafeCheckpointIO(),
+            checkpoint_io=SafeCheckpointIO(lambda checkpoint, path: check_fits(checkpoint, self.module, path)),
         )
         return pl.Trainer(
             strategy=strategy,
