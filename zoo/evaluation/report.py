@@ -192,8 +192,8 @@ class Report:
         ]
         return pd.DataFrame(rows).set_index("name")
 
-    def to_markdown(self) -> str:
-        """A table of the scores beside their anchors, as model cards embed it."""
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A table of the scores beside their anchors, as model cards embed it; also written to ``path`` when given."""
         lines = [
             f"| score | value | real against real | {self.naive} | best |",
             "| --- | ---: | ---: | ---: | --- |",
@@ -206,7 +206,10 @@ class Report:
                 lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
-        return "\n".join(lines) + "\n"
+        text = "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+        if path is not None:
+            _write(path, text)
+        return text
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as one self-contained page, also written to ``path`` when given."""
