@@ -96,6 +96,10 @@ def test_scores_are_values_or_reasons() -> None:
     }  # fmt: skip
     assert Score(**fields, value=0.5, anchors={"real": 1.0, "naive": 0.0}).normalised == 0.5
     assert Score(**fields, value=0.5, anchors={"real": 0.5, "naive": 0.5}).normalised is None
+    assert Score(**fields, value=1.0, anchors={"real": 0.5, "naive": 0.7}).normalised is None
+    lower = {**fields, "direction": "lower", "ideal": 0.5}
+    assert Score(**lower, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised == pytest.approx(0.8)
+    assert Score(**{**lower, "direction": "ideal"}, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised is None
     for wrong in ({"value": None}, {"value": 0.5, "reason": "none"}, {"value": float("nan")}, {"value": float("inf")}):
         with pytest.raises(DataError, match=r"a\.b"):
             Score(**fields, **wrong)
@@ -226,6 +230,7 @@ def test_verdicts(pages: dict[str, Path]) -> None:
     assert words("table")[1] == "Hardly"
     assert words("table")[3] == "No sign of it"
     assert "Not measured" in words("one_row")
+    assert words("wide")[0] == "Close to real"  # though half of so few rows is less like the rest than shuffled ones
     assert "Read this first" in pages["copies"].read_text(encoding="utf-8")
 
 

@@ -50,9 +50,14 @@ class Score:
 
     @property
     def normalised(self) -> float | None:
-        """Where the value stands between the naive generator (0) and real data (1); None if they coincide."""
+        """Where the value stands between the naive generator (0) and real data (1).
+
+        None where real data are no better than the naive generator, as in single columns, which it copies.
+        """
         real, naive = self.anchors.get("real"), self.anchors.get("naive")
-        if self.value is None or real is None or naive is None or abs(real - naive) < 1e-3:
+        if self.value is None or real is None or naive is None or self.direction == "ideal":
+            return None
+        if (real - naive) * (1 if self.direction == "higher" else -1) < 1e-3:
             return None
         return (self.value - naive) / (real - naive)
 
