@@ -76,6 +76,9 @@ def fit(
             torch.cuda.init()  # so that its random state is there to be kept
         stack.enter_context(isolated_rng())
         stack.enter_context(_threads(config.num_threads))
+        if not torch.cuda.is_available():
+            # Lightning's import has torch look for the driver's library again at each step of an optimizer.
+            stack.enter_context(_environment("PYTORCH_NVML_BASED_CUDA_CHECK", "0"))
         # DistributedSampler's seed, as Lightning reads it.
         stack.enter_context(_environment("PL_GLOBAL_SEED", str(seed)))
         signals = stack.enter_context(Signals())
