@@ -7,8 +7,8 @@ encoded Adult table, 32,561 × 100 floats, the batch is 500 rows. Both train on 
 index whole batches from one tensor. A step costs the processor time from the beginning of one epoch to the beginning
 of another, divided by the steps between, so that what happens between epochs counts and what happens before the
 first does not. The bare loop runs as in a process that never imported Lightning, whose import makes each step of an
-optimizer dearer on a machine without a GPU (an environment variable). Processor time and not the clock, because others may use the machine; the two sides take turns, and the
-ratio is the median over the rounds.
+optimizer dearer on a machine without a GPU (an environment variable). Processor time and not the clock, because
+others may use the machine; the two sides take turns, and the ratio is the median over the rounds.
 """
 
 import os
