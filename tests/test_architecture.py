@@ -12,7 +12,7 @@ PACKAGE = ROOT / "zoo"
 # Rooms from the inside outwards; a module may import its own room and those before it.
 LAYERS = [
     {"zoo.errors", "zoo.config", "zoo.say", "zoo.random"},
-    {"zoo.schema"},
+    {"zoo.schema", "zoo.statistics"},
     {"zoo.conditions", "zoo.capabilities"},
     {"zoo.data"},
     {"zoo.training"},

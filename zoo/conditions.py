@@ -150,8 +150,13 @@ def to_number(values: Any, column: Column) -> np.ndarray:
 
     series = pd.Series(values) if not isinstance(values, pd.Series) else values
     if column.kind in ("datetime", "date"):
-        times = pd.to_datetime(series, utc=True)
-        out = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        try:
+            times = pd.to_datetime(series, utc=True, format="ISO8601")
+        except ValueError:  # a caller's own spelling of one value; slow, and columns never need it
+            times = pd.to_datetime(series, utc=True)
+        ticks = times.dt.tz_convert(None).to_numpy()  # not a difference of Timestamps: those end in the year 2262
+        steps = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[np.datetime_data(ticks.dtype)[0]]
+        return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / steps)
     elif column.kind == "duration":
         if not pd.api.types.is_numeric_dtype(series):
             series = pd.to_timedelta(series)

@@ -11,11 +11,16 @@ def say(text: str) -> None:
     logger.info(text)
 
 
+class _Terminal(logging.Handler):
+    """Writes to whatever is standard error at the moment, which may change within a process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(record.getMessage() + "\n")
+
+
 def speak() -> None:
     """Show what the zoo says on standard error: called by the command line and by recipes, never on import."""
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(_Terminal())
         logger.setLevel(logging.INFO)
         logger.propagate = False

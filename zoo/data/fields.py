@@ -37,18 +37,23 @@ class FieldTable:
     def fit(self, data: pd.DataFrame) -> None:
         """Count the combinations of a table of fields."""
         encoded = self.codec.encode(data) if self.columns else {}
+        for name in self.codec.numeric:
+            known = encoded[name][~np.isnan(encoded[name])]
+            self.edges[name] = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
+        self.combinations, counts = np.unique(self.codes(data), axis=0, return_counts=True)
+        self.weights = counts.astype(np.float64)
+
+    def codes(self, data: pd.DataFrame) -> np.ndarray:
+        """Codes and bins of a table of fields, ``int32 (n, k)`` in the order of :attr:`columns`, -1 where missing."""
+        encoded = self.codec.encode(data) if self.columns else {}
         codes = np.empty((len(data), len(self.columns)), dtype=np.int32)
         for i, name in enumerate(self.columns):
             values = encoded[name]
             if name in self.codec.numeric:
-                known = values[~np.isnan(values)]
-                self.edges[name] = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
                 bins = np.searchsorted(self.edges[name], values, side="right") - 1
-                last = max(len(self.edges[name]) - 2, 0)
-                values = np.where(np.isnan(values), -1, np.clip(bins, 0, last))
+                values = np.where(np.isnan(values), -1, np.clip(bins, 0, max(len(self.edges[name]) - 2, 0)))
             codes[:, i] = values
-        self.combinations, counts = np.unique(codes, axis=0, return_counts=True)
-        self.weights = counts.astype(np.float64)
+        return codes
 
     def draw(self, n: int, conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
         """Indices of n combinations, ``int64 (n,)``, drawn as they occur among those that the conditions admit.
@@ -76,7 +81,7 @@ class FieldTable:
                 fits &= self.combinations[:, self.columns.index(name)] == value
             if not fits.any():
                 raise ConditionError(
-                    f"no training text has what is asked of {', '.join(map(repr, conditions))} together; ask for less"
+                    f"no training sample has what is asked of {', '.join(map(repr, conditions))} together; ask for less"
                 )
             weight = np.where(fits, self.weights, 0.0)
             rows = np.flatnonzero(place == i)
@@ -104,16 +109,7 @@ class FieldTable:
         ConditionError
             If a row's combination never occurred in training.
         """
-        other = FieldTable(self.schema)
-        other.edges = self.edges
-        encoded = self.codec.encode(data) if self.columns else {}
-        codes = np.empty((len(data), len(self.columns)), dtype=np.int32)
-        for i, name in enumerate(self.columns):
-            values = encoded[name]
-            if name in self.codec.numeric:
-                bins = np.searchsorted(self.edges[name], values, side="right") - 1
-                values = np.where(np.isnan(values), -1, np.clip(bins, 0, max(len(self.edges[name]) - 2, 0)))
-            codes[:, i] = values
+        codes = self.codes(data)
         known = {tuple(row): i for i, row in enumerate(self.combinations.tolist())}
         distinct, place = np.unique(codes, axis=0, return_inverse=True)
         found = np.array([known.get(tuple(row), -1) for row in distinct.tolist()], dtype=np.int64)

@@ -21,6 +21,7 @@ from zoo.data.table_values import (
     category_dtype,
     codes_of,
     format_iso,
+    frame,
     from_arrow_strings,
     time_unit,
 )
@@ -161,7 +162,7 @@ class TableCodec:
                 values = np.asarray(columns[name])
                 _check_values(column, values, n)
             out[name] = self._decoders[name](values)
-        return pd.DataFrame(out, index=pd.RangeIndex(n), copy=False)
+        return frame(out, n)
 
 
 def _check_values(column: Column, values: np.ndarray, n: int) -> None:
@@ -304,7 +305,9 @@ def _ticks(column: Column) -> tuple[int, int]:
 
 def _decode_time(column: Column, unit: str, ticks: tuple[int, int], seconds: np.ndarray) -> Any:
     """Times from seconds, rounded to ``unit`` and clipped to ``ticks`` steps of it."""
-    values = np.asarray(seconds, dtype=np.float64) / SECONDS[unit]
+    values = np.asarray(seconds, dtype=np.float64)
+    # Times a whole number, which is exact to half a microsecond from 1834 to 2106; 1e-6 itself is rounded.
+    values = values / SECONDS[unit] if SECONDS[unit] >= 1 else values * round(1 / SECONDS[unit])
     missing = np.isnan(values)
     np.rint(values, out=values)
     np.clip(values, -9.2e18, 9.2e18, out=values)

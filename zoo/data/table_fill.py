@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoo.data.table_values import STRING_DTYPES, from_arrow_strings
+from zoo.data.table_values import STRING_DTYPES, from_arrow_strings, join
 from zoo.errors import SchemaError
 from zoo.schema import Column
 
@@ -205,7 +205,7 @@ def fill(column: Column, first_row: int, n: int) -> Any:
         numbers = pc.utf8_lpad(numbers, pattern.get("width", 1), "0")
         ends = (pa.scalar(pattern.get(e, ""), pa.large_string()) for e in ("prefix", "suffix"))
         prefix, suffix = ends
-        return from_arrow_strings(pc.binary_join_element_wise(prefix, numbers, suffix, ""), column.dtype)
+        return from_arrow_strings(join(prefix, numbers, suffix), column.dtype)
     if pattern["form"] == "shape" or not column.dtype.lower().lstrip("u").startswith(("int", "float")):
         raise SchemaError(f"column {column.name!r}: an identifier of dtype {column.dtype} cannot have its pattern")
     base = np.dtype(column.dtype.lower())
@@ -214,7 +214,7 @@ def fill(column: Column, first_row: int, n: int) -> Any:
 
 
 def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int) -> np.ndarray:
-    """Whole numbers for rows ``uint64 (n,)``; they wrap round at ``room`` (a power of 2), when all are used."""
+    """Whole numbers for rows ``uint64 (n,)``; they wrap round after ``room`` (a power of 2), when all are used."""
     if pattern["form"] == "sequence":
         numbers = np.uint64(pattern["step"]) * rows
     else:
@@ -224,6 +224,8 @@ def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int) -> np.ndarray
         factor = next(f for f in range(max(1, int(size * 0.6180339887)), 0, -1) if math.gcd(f, size) == 1)
         place = (place * np.uint64(factor) + _mix(chunk) % np.uint64(size)) % np.uint64(size)
         numbers = chunk * np.uint64(size) + place
+    if pattern["start"] < 0:  # room of these count up from there, below the type's greatest
+        return (numbers & np.uint64(room - 1)).astype(np.int64) + np.int64(pattern["start"])
     return (numbers + np.uint64(pattern["start"] % room)) & np.uint64(room - 1)
 
 
@@ -272,7 +274,7 @@ def _shapes(parts: list[Any], rows: np.ndarray) -> pa.Array:
     if rest.any():
         more = pa.array(rest).cast(pa.large_string())
         more = pc.if_else(pa.array(rest > 0), more, pa.scalar("", pa.large_string()))
-        strings = pc.binary_join_element_wise(strings, more, "")
+        strings = join(strings, more)
     return strings
 
 

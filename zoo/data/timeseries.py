@@ -1,108 +1,212 @@
-"""Time series: the native form ``SeriesBatch``."""
+"""Time series: the native form is ``SeriesBatch``; :func:`windows` cuts long recordings into one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from zoo.errors import DataError
+from zoo.data.form import NativeForm
+from zoo.data.series_batch import SeriesBatch
+from zoo.data.series_schema import (
+    check_series,
+    equal_series,
+    infer_series,
+    protect_series,
+    recode,
+    replace_content,
+    starts_with,
+    statics,
+)
+from zoo.data.series_windows import windows
+from zoo.data.table_fill import fill
+from zoo.data.tabular import concat_tables, with_range_index
+from zoo.errors import DataError, SchemaError
+from zoo.schema import Schema
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+__all__ = ["SeriesBatch", "SeriesForm", "windows"]
 
 
-@dataclass(eq=False)
-class SeriesBatch:
-    """N multivariate series of possibly different lengths, padded to the longest.
+class SeriesForm(NativeForm):
+    """Operations on batches of time series.
 
-    Parameters
-    ----------
-    values
-        ``float32 (N, T, C)``: the numeric channels; NaN where nothing was observed and beyond a series' length.
-    channels
-        Names of the C numeric channels; ``("x0", "x1", …)`` by default.
-    lengths
-        ``int64 (N,)``: steps of each series, 1 to T; all T by default.
-    mask
-        ``bool (N, T, C)``: True where a value was observed; by default where ``values`` is no NaN within length.
-    categories
-        ``int64 (N, T, K)``: codes of K categorical channels, -1 where missing or beyond the length.
-    category_channels
-        Names of the K categorical channels.
-    category_values
-        For each categorical channel, its values in the order of the codes.
-    static
-        N rows of attributes that hold for a whole series (labels, places); columns keep their dtypes.
-    times
-        ``datetime64 (N, T)`` or ``float64 (N, T)``, or None when steps are evenly spaced and undated.
+    Samples are always padded to the schema's ``max_length``, so that a part of a batch is cut from it byte for byte.
+    Times are kept, read and written, and no part of the schema: generated series are evenly spaced and undated.
     """
 
-    values: np.ndarray
-    channels: tuple[str, ...] = ()
-    lengths: np.ndarray = field(default=None)  # type: ignore[assignment]
-    mask: np.ndarray = field(default=None)  # type: ignore[assignment]
-    categories: np.ndarray = field(default=None)  # type: ignore[assignment]
-    category_channels: tuple[str, ...] = ()
-    category_values: tuple[tuple[Any, ...], ...] = ()
-    static: pd.DataFrame = field(default=None)  # type: ignore[assignment]
-    times: np.ndarray | None = None
+    modality = "timeseries"
 
-    def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        if values.ndim == 2:
-            values = values[:, :, None]
-        if values.ndim != 3:
-            raise DataError(f"series values must have shape (N, T, C), not {values.shape}")
-        self.values = values.astype(np.float32, copy=False)
-        n, t, c = self.values.shape
-        self.channels = tuple(self.channels) or tuple(f"x{i}" for i in range(c))
-        if len(self.channels) != c:
-            raise DataError(f"{len(self.channels)} channel names for {c} channels")
-        if self.lengths is None:
-            self.lengths = np.full(n, t, dtype=np.int64)
-        self.lengths = np.asarray(self.lengths, dtype=np.int64)
-        if self.lengths.shape != (n,):
-            raise DataError(f"lengths must have shape ({n},), not {self.lengths.shape}")
-        if n and (self.lengths.min() < 1 or self.lengths.max() > t):
-            raise DataError(f"series lengths must be 1 to {t}")
-        inside = np.arange(t)[None, :] < self.lengths[:, None]  # (N, T)
-        if self.mask is None:
-            self.mask = ~np.isnan(self.values) & inside[:, :, None]
-        if self.mask.shape != self.values.shape:
-            raise DataError(f"mask must have the shape of values {self.values.shape}, not {self.mask.shape}")
-        if self.categories is None:
-            self.categories = np.full((n, t, len(self.category_channels)), -1, dtype=np.int64)
-        self.category_channels = tuple(self.category_channels)
-        self.category_values = tuple(tuple(v) for v in self.category_values)
-        if self.categories.shape != (n, t, len(self.category_channels)):
-            raise DataError(f"categories must have shape (N, T, K), not {self.categories.shape}")
-        if self.static is None:
-            self.static = pd.DataFrame(index=range(n))
-        if len(self.static) != n:
-            raise DataError(f"static has {len(self.static)} rows for {n} series")
-        if self.times is not None and self.times.shape != (n, t):
-            raise DataError(f"times must have shape ({n}, {t}), not {self.times.shape}")
+    def coerce(self, data: Any, schema: Schema | None = None) -> SeriesBatch:
+        """A batch from a ``SeriesBatch``, an array, a list of arrays, a long table or a ``datasets.Dataset``.
 
-    def __len__(self) -> int:
-        return self.values.shape[0]
+        Parameters
+        ----------
+        data
+            A ``SeriesBatch``; an array ``(N, T, C)`` or ``(N, T)``; a list of arrays ``(T_i, C)`` or ``(T_i,)``; a
+            ``DataFrame`` as :func:`zoo.data.series_io.from_table` takes it; a ``datasets.Dataset`` with a list a
+            channel, as ``to_dataset`` makes it.
+        schema
+            Decides the order of channels, the codes of categorical channels, the dtypes of attributes that come from
+            a data set, and the padding.
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        out = self.values if dtype is None else self.values.astype(dtype, copy=False)
-        return out.copy() if copy else out
+        Raises
+        ------
+        DataError
+            For another type, no series, no channels, or parts that do not fit.
+        """
+        batch = _as_batch(data, schema)
+        if len(batch) == 0:
+            raise DataError("there are no series; give at least one")
+        if not batch.channels and not batch.category_channels:
+            raise DataError("the series have no channels; give at least one")
+        for name in (*batch.channels, *batch.category_channels, *batch.static.columns):
+            if not isinstance(name, str):
+                raise DataError(f"name {name!r} of a channel or attribute is no text; use str({name!r})")
+        if not isinstance(batch.static.index, pd.RangeIndex) or batch.static.index[:1].tolist() != [0]:
+            batch = replace(batch, static=with_range_index(batch.static))
+        batch = _canonical(batch)
+        if schema is not None and schema.modality == self.modality:
+            batch = recode(batch, schema)
+            longest = schema.shape.get("max_length", 0)
+            if batch.lengths.max() <= longest:
+                batch = batch.padded(longest)
+        return batch
 
-    def __getitem__(self, index: slice | np.ndarray | Sequence[int]) -> Self:
-        """A part of the batch, by slice, integer array or boolean array."""
-        return type(self)(
-            values=self.values[index],
-            channels=self.channels,
-            lengths=self.lengths[index],
-            mask=self.mask[index],
-            categories=self.categories[index],
-            category_channels=self.category_channels,
-            category_values=self.category_values,
-            static=self.static.iloc[index].reset_index(drop=True),
-            times=None if self.times is None else self.times[index],
+    def infer(self, data: SeriesBatch) -> Schema:
+        return infer_series(data)
+
+    def check(self, data: SeriesBatch, schema: Schema) -> None:
+        check_series(data, schema)
+
+    def length(self, data: SeriesBatch) -> int:
+        return len(data)
+
+    def slice(self, data: SeriesBatch, start: int, stop: int) -> SeriesBatch:
+        return data[start:stop]
+
+    def take(self, data: SeriesBatch, index: np.ndarray) -> SeriesBatch:
+        return data[np.asarray(index)]
+
+    def column(self, data: SeriesBatch, name: str) -> pd.Series | None:
+        """A static attribute; None for a channel, which has a value a step."""
+        return data.static.get(name)
+
+    def concat(self, parts: Sequence[SeriesBatch]) -> SeriesBatch:
+        """Join batches of the same channels; shorter ones are padded. Times stay if all parts have them."""
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(p.values.shape[1] for p in parts)
+        padded = [p.padded(longest) for p in parts]
+        timed = all(p.times is not None for p in padded)
+        return replace(
+            padded[0],
+            values=np.concatenate([p.values for p in padded]),
+            lengths=np.concatenate([p.lengths for p in padded]),
+            mask=np.concatenate([p.mask for p in padded]),
+            categories=np.concatenate([p.categories for p in padded]),
+            static=concat_tables([p.static for p in padded]),
+            times=np.concatenate([p.times for p in padded]) if timed else None,
         )
 
-    def __repr__(self) -> str:
-        n, t, _ = self.values.shape
-        return f"SeriesBatch({n} series, up to {t} steps, channels={self.channels}, static={list(self.static)})"
+    def equal(self, a: SeriesBatch, b: SeriesBatch) -> bool:
+        return equal_series(a, b)
+
+    def starts_with(self, longer: SeriesBatch, prefix: SeriesBatch) -> bool:
+        """Whether each series continues the one of ``prefix``: the same steps first, the same attributes."""
+        return starts_with(longer, prefix)
+
+    def statics(self, schema: Schema) -> Schema:
+        """The schema of the static attributes alone, as a table's."""
+        return statics(schema)
+
+    def features(self, schema: Schema) -> "datasets.Features":
+        from zoo.data.series_arrow import series_features
+
+        return series_features(schema)
+
+    def to_arrow(self, data: SeriesBatch, schema: Schema) -> "pa.Table":
+        from zoo.data.series_arrow import series_to_arrow
+
+        return series_to_arrow(data, schema)
+
+    def read(self, path: str) -> SeriesBatch:
+        """``.npz``, or a long table; see :mod:`zoo.data.series_io`."""
+        from zoo.data.series_io import read_series
+
+        return self.coerce(read_series(path))
+
+    def write(self, data: SeriesBatch, path: str) -> None:
+        """``.npz`` or a long table as ``.parquet`` keep everything; a ``.csv`` loses dtypes."""
+        from zoo.data.series_io import write_series
+
+        write_series(data, path)
+
+    def protect(self, data: SeriesBatch, schema: Schema) -> tuple[SeriesBatch, Schema]:
+        return protect_series(data, schema)
+
+    def finish(self, block: SeriesBatch, schema: Schema, first_row: int) -> SeriesBatch:
+        """Make identifiers and free texts among the attributes, bring all into the schema's order, and pad."""
+        columns = {}
+        for column in statics(schema):
+            if column.name in block.static:
+                columns[column.name] = block.static[column.name].array
+            elif column.kind in ("identifier", "text"):
+                columns[column.name] = fill(column, first_row, len(block))
+            else:
+                raise SchemaError(f"the block lacks the static attribute {column.name!r}, which has to be sampled")
+        static = pd.DataFrame(columns, index=pd.RangeIndex(len(block)), copy=False)
+        return replace(block.padded(schema.shape["max_length"]), static=static)
+
+
+def _as_batch(data: Any, schema: Schema | None) -> SeriesBatch:
+    if isinstance(data, SeriesBatch):
+        return data
+    if isinstance(data, np.ndarray):
+        return SeriesBatch(data)
+    if isinstance(data, pd.DataFrame):
+        from zoo.data.series_io import from_table
+
+        return from_table(data)
+    if isinstance(data, (list, tuple)) and all(isinstance(s, np.ndarray) for s in data):
+        return _from_list(data)
+    if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "features"):
+        from zoo.data.series_arrow import series_from_dataset
+
+        return series_from_dataset(data, schema)
+    raise DataError(
+        f"time series are needed, not {type(data).__name__}; give a SeriesBatch, an array (N, T, C), a list of arrays "
+        "(T, C), a long DataFrame or a datasets.Dataset"
+    )
+
+
+def _from_list(series: Sequence[np.ndarray]) -> SeriesBatch:
+    if not series:
+        raise DataError("there are no series; give at least one")
+    each = [s[:, None] if s.ndim == 1 else s for s in series]  # (T_i, C)
+    for i, one in enumerate(each):
+        if one.ndim != 2 or one.shape[1] != each[0].shape[1] or not len(one) or one.dtype.kind not in "fiub":
+            raise DataError(f"series {i} has shape {one.shape} of {one.dtype}; give numbers of shape (T, C), one C")
+    lengths = np.array([len(s) for s in each])
+    values = np.full((len(each), lengths.max(), each[0].shape[1]), np.nan, dtype=np.float32)
+    for i, one in enumerate(each):
+        values[i, : len(one)] = one
+    return SeriesBatch(values, lengths=lengths)
+
+
+def _canonical(batch: SeriesBatch) -> SeriesBatch:
+    """NaN exactly where the mask is False, the mask and the codes empty beyond the lengths."""
+    inside = batch.inside[:, :, None]
+    if (batch.mask & np.isnan(batch.values)).any():
+        where = np.argwhere(batch.mask & np.isnan(batch.values))[0]
+        raise DataError(f"channel {batch.channels[where[2]]!r}: the mask is True at a NaN; leave the mask out")
+    mask = batch.mask & inside
+    clean = np.array_equal(mask, ~np.isnan(batch.values)) and not (~inside & (batch.categories >= 0)).any()
+    if clean and np.array_equal(mask, batch.mask):
+        return batch
+    values = np.where(mask, batch.values, np.float32(np.nan))
+    return replace_content(batch, values, np.where(inside, batch.categories, -1))

@@ -82,6 +82,8 @@ class Report:
     subsampling: Mapping[str, int]
     versions: Mapping[str, str]
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What a reader has to know before the scores: a holdout that shares samples with train, for instance."""
     views: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
@@ -151,8 +153,8 @@ class Report:
             raise DataError(f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo")
         try:
             scores = tuple(_score(s) for s in data["scores"])
-            values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name != "scores"}
-            return cls(scores=scores, **values)
+            values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name not in ("scores", "notes")}
+            return cls(scores=scores, notes=tuple(data.get("notes", ())), **values)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"the report is malformed: {error!r}") from error
 

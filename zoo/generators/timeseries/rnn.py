@@ -1,0 +1,450 @@
+"""RNN: a class-conditional autoregressive recurrent network that writes series step by step and channel by channel.
+
+Reference: A. Graves, "Generating Sequences With Recurrent Neural Networks", 2013, arXiv 1308.0850; for many series with
+attributes and a likelihood a step: D. Salinas, V. Flunkert, J. Gasthaus, "DeepAR: Probabilistic Forecasting with
+Autoregressive Recurrent Networks", 2017, arXiv 1704.04110. Instead of their densities, the output is a softmax over
+events (:mod:`zoo.data.series_events`) as in A. van den Oord et al., "WaveNet", 2016, arXiv 1609.03499: a sensor that
+holds its value, jumps to a frequent one or is not read has no density.
+
+Best at: a few hundred series and more of up to some hundred steps, regular in time, with missing values, labels, mixed
+channels and different lengths. Worst at: a handful of series, and structure over thousands of steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.conditions import Conditions
+from zoo.config import Range
+from zoo.data.fields import FieldTable
+from zoo.data.series_batch import SeriesBatch
+from zoo.data.series_events import FEATURES, MISSING, ChannelEvents
+from zoo.data.series_schema import category_channels, numeric_channels, statics
+from zoo.errors import ArtifactError, OptionError
+from zoo.generator import Option
+from zoo.nn.neural_generator import NeuralGenerator
+from zoo.random import block_rng, check_seed
+from zoo.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from zoo.training.config import TrainConfig
+
+_LENGTH = "\0length"  # a column beside the attributes that no attribute can be called
+_EXACT_LENGTHS = 256  # that many different lengths are drawn as they occurred, more from quantile bins
+_IGNORE = -100  # a target without loss: a step beyond the series' length
+
+
+@dataclass(kw_only=True, eq=False)
+class RNN(NeuralGenerator):
+    """A GRU or LSTM over events, conditioned on static attributes, length and position.
+
+    The attributes and the length are drawn together as they occurred, then the series under them; every channel of a
+    step sees the channels before it. So conditions on attributes are exact, and series may differ in length.
+
+    Parameters
+    ----------
+    width
+        Width of the recurrent state and of all embeddings.
+    layers
+        Recurrent layers.
+    cell
+        Kind of recurrent cell.
+    bins
+        Quantile bins of a numeric channel's values, and as many of its changes; more are finer and need more data.
+    dropout
+        Dropout before the output while training.
+    """
+
+    width: Annotated[int, Range(4, 4096)] = 128
+    layers: Annotated[int, Range(1, 16)] = 1
+    cell: Literal["gru", "lstm"] = "gru"
+    bins: Annotated[int, Range(2, 500)] = 64
+    dropout: Annotated[float, Range(0, 0.9)] = 0.1
+
+    default_block_size: ClassVar[int] = 256
+    options: ClassVar[Mapping[str, Option]] = {
+        "temperature": Option(
+            1.0, Annotated[float, Range(0.01, 10)], "divides the logits: below 1 likelier series, above 1 odder ones"
+        ),
+        "length": Option(
+            None, Annotated[int | None, Range(1)], "steps of every series, within the data's; as they occurred if None"
+        ),
+    }
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """The discrete static attributes."""
+        return tuple(c.name for c in statics(self.schema) if c.is_discrete and c.kind != "constant")
+
+    # Learning
+
+    def _fit(self, data: SeriesBatch, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
+        from zoo.training import fit
+        from zoo.training.loader import TensorDataModule
+
+        self._table = FieldTable(_with_length(self.schema))
+        known = data.static.assign(**{_LENGTH: data.lengths})
+        self._table.fit(known)
+        self._events = [
+            ChannelEvents.fit(data.values[:, :, i], data.mask[:, :, i], column, self.bins)
+            for i, column in enumerate(numeric_channels(self.schema))
+        ]
+        events, features = self._encode(data)  # (N, T, V), (N, T, F)
+        attributes = self._attributes(self._table.codes(known))  # (N, S)
+        targets = np.where(data.inside[:, :, None], events, _IGNORE)
+        train = train.with_defaults(epochs=100, batch_size=64, learning_rate=3e-3, gradient_clip=1.0)
+        seed = int(rng.integers(2**31))
+        torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
+        network = self._build()
+        network.start_at(targets)
+        module = _lightning_module(network, train)
+        arrays = (features, events, targets, attributes, data.lengths)
+        batches = TensorDataModule.from_config([torch.from_numpy(a) for a in arrays], train, seed=seed)
+        result = fit(module, batches, train, seed=seed)
+        self._publish(module.network)
+        return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
+
+    def _encode(self, data: SeriesBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 4 C)``; V counts both kinds of channels."""
+        pairs = [e.encode(data.values[:, :, i], data.mask[:, :, i]) for i, e in enumerate(self._events)]
+        events = [p[0] for p in pairs] + [data.categories[:, :, k] + 1 for k in range(data.categories.shape[2])]
+        features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
+        return np.stack(events, axis=2), np.concatenate(features, axis=2)
+
+    def _attributes(self, codes: np.ndarray) -> np.ndarray:
+        """The codes of the attributes alone, missing as 0: ``int64 (N, S)`` from those of the table ``(N, S + 1)``."""
+        return np.delete(codes, self._table.columns.index(_LENGTH), axis=1).astype(np.int64) + 1
+
+    def _build(self) -> "SeriesNetwork":
+        kinds = [e.size for e in self._events]
+        kinds += [1 + len(c.categories) for c in category_channels(self.schema)]
+        table = self._table
+        sizes = [
+            table.codec.sizes[n] if n in table.codec.sizes else max(1, len(table.edges[n]) - 1)
+            for n in table.columns
+            if n != _LENGTH
+        ]
+        return SeriesNetwork(
+            kinds, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
+        )
+
+    @property
+    def _longest(self) -> int:
+        return self.schema.shape["max_length"]
+
+    # Sampling
+
+    def _sample_block(
+        self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
+    ) -> SeriesBatch:
+        drawn = self._table.draw(n, conditions, rng)
+        static = self._table.decode(drawn, rng)
+        lengths = self._asked_lengths(static.pop(_LENGTH).to_numpy(dtype=np.int64), options)
+        attributes = self._attributes(self._table.combinations[drawn])
+        return self._write(attributes, lengths, static, None, rng, options["temperature"])
+
+    def _asked_lengths(self, drawn: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        length, low, high = options["length"], self.schema.shape["min_length"], self._longest
+        if length is None:
+            return drawn
+        if not low <= length <= high:
+            raise OptionError(f"{self.name}: length={length} is not what was seen; give {low} to {high}")
+        return np.full(len(drawn), length)
+
+    def extend(self, prefix: Any, *, seed: int | None = None, **options: Any) -> SeriesBatch:
+        """Continue series; each result begins with the steps that were given, its attributes unchanged.
+
+        How long the results are is drawn among the lengths that series with such attributes had, of those that are
+        no shorter than what was given.
+
+        Parameters
+        ----------
+        prefix
+            Series with their attributes, of the generator's schema; they may be shorter than its ``min_length``.
+        seed
+            The same seed gives the same continuations.
+        **options
+            Those of ``sample``.
+        """
+        self._require_ready()
+        checked = self._check_options(options)
+        data = self.form.coerce(prefix, self.schema)
+        shape = {**self.schema.shape, "min_length": 1}
+        self.form.check(data, self.schema.replace(shape=shape))
+        seed, made = check_seed(seed), []
+        for block, start in enumerate(range(0, len(data), self.block_size)):
+            given, rng = data[start : start + self.block_size], block_rng(seed, block)
+            codes = self._table.codes(given.static.assign(**{_LENGTH: given.lengths}))
+            attributes = self._attributes(codes)
+            lengths = self._asked_lengths(self._draw_lengths(attributes, given.lengths, rng), checked)
+            if (lengths < given.lengths).any():
+                raise OptionError(f"{self.name}: length={checked['length']} is shorter than a given series; give more")
+            made.append(self._write(attributes, lengths, given.static, given, rng, checked["temperature"]))
+        return self.form.concat(made)
+
+    def _draw_lengths(self, attributes: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Lengths ``int64 (n,)``, at least those given, of series with the same attributes (of any, if none is)."""
+        table = self._table
+        every = np.arange(len(table.weights))
+        longest = table.decode(every, np.random.default_rng(0))[_LENGTH].to_numpy(dtype=np.int64)  # (M,)
+        known = self._attributes(table.combinations)  # (M, S)
+        out = np.empty(len(given), dtype=np.int64)
+        for i, (codes, least) in enumerate(zip(attributes, given, strict=True)):
+            enough = longest >= least
+            alike = enough & (known == codes).all(1)
+            weight = np.where(alike if alike.any() else enough, table.weights, 0.0)
+            total = weight.sum()
+            out[i] = longest[rng.choice(len(weight), p=weight / total)] if total else least
+        return out
+
+    @torch.inference_mode()
+    def _write(
+        self,
+        attributes: np.ndarray,
+        lengths: np.ndarray,
+        static: pd.DataFrame,
+        given: SeriesBatch | None,
+        rng: np.random.Generator,
+        temperature: float,
+    ) -> SeriesBatch:
+        """Write n series step by step, after the given ones where there are any."""
+        network: Any = self._network  # a SeriesNetwork
+        device = self._device
+        n, steps, c = len(lengths), int(lengths.max(initial=1)), len(self._events)
+        categorical = category_channels(self.schema)
+        values = np.full((n, self._longest, c), np.nan, dtype=np.float32)
+        codes = np.full((n, self._longest, len(categorical)), -1, dtype=np.int64)
+        last = np.full((n, c), np.nan)  # last observed values
+        told = None if given is None else (self._encode(given)[0], given.lengths, given.values)
+        events = torch.zeros(n, len(network.kinds), dtype=torch.long, device=device)  # (n, V) of the step before
+        features = torch.zeros(n, FEATURES * c, device=device)  # (n, F)
+        about = network.about(torch.from_numpy(attributes).to(device))  # (n, W)
+        ends, state = torch.from_numpy(lengths).to(device), None
+        for t in range(steps):
+            hidden, state = network.step(events, features, about, t, ends, state)  # (n, W)
+            forced = None if told is None else t < told[1]  # (n,)
+            for v, kinds in enumerate(network.kinds):
+                admitted = (
+                    self._events[v].admitted(last[:, v]) if v < c else self._admitted(categorical[v - c], n, kinds)
+                )
+                logits = network.logits(v, hidden) / temperature  # (n, kinds)
+                drawn = _draw(logits.masked_fill(~torch.from_numpy(admitted).to(device), -torch.inf), rng)  # (n,)
+                if told is not None and forced is not None:
+                    drawn = np.where(forced, told[0][:, t, v], drawn)
+                events[:, v] = torch.from_numpy(drawn).to(device)
+                if v >= c:
+                    codes[:, t, v - c] = drawn - 1
+                    hidden = network.after(v, hidden, events[:, v], None)
+                    continue
+                made = self._events[v].decode(drawn, last[:, v], rng.random(n))
+                if told is not None and forced is not None:
+                    made = np.where(forced, told[2][:, t, v], made)
+                known = ~np.isnan(made)
+                seen = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 4)
+                features[:, FEATURES * v : FEATURES * (v + 1)] = seen
+                hidden = network.after(v, hidden, events[:, v], seen)
+                last[:, v] = np.where(known, made, last[:, v])
+                values[:, t, v] = made
+        beyond = np.arange(self._longest)[None, :, None] >= lengths[:, None, None]
+        return SeriesBatch(
+            values=np.where(beyond, np.float32(np.nan), values),
+            channels=tuple(col.name for col in numeric_channels(self.schema)),
+            lengths=lengths,
+            categories=np.where(beyond, -1, codes),
+            category_channels=tuple(col.name for col in categorical),
+            category_values=tuple(col.categories for col in categorical),
+            static=static,
+        )
+
+    @staticmethod
+    def _admitted(column: Column, n: int, kinds: int) -> np.ndarray:
+        out = np.ones((n, kinds), dtype=bool)
+        out[:, MISSING] = column.nullable or kinds == 1
+        return out
+
+    # State
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        bins: dict[str, np.ndarray] = {}
+        for i, events in enumerate(self._events):
+            bins |= events.arrays(f"events.{i}")
+        return super()._arrays() | self._table.arrays() | bins
+
+    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self._table = FieldTable(_with_length(self.schema))
+        self._table.set_arrays(arrays)
+        self._events = [
+            ChannelEvents.from_arrays(arrays, f"events.{i}", column)
+            for i, column in enumerate(numeric_channels(self.schema))
+        ]
+        super()._set_arrays({k: v for k, v in arrays.items() if not k.startswith(("fields.", "events."))})
+        codes = self._attributes(self._table.combinations)
+        if codes.size and (codes.min() < 0 or (codes.max(0) > np.array(self._network.sizes)).any()):
+            raise ArtifactError(f"{self.name}: fields.combinations has an unknown code; the artifact is damaged")
+
+
+def _with_length(schema: Schema) -> Schema:
+    """The static attributes as a table's schema, with the series' length as one more column."""
+    low, high = schema.shape["min_length"], schema.shape["max_length"]
+    if high - low < _EXACT_LENGTHS:
+        length = Column(name=_LENGTH, kind="ordinal", dtype="int64", categories=tuple(range(low, high + 1)))
+    else:
+        length = Column(name=_LENGTH, kind="integer", dtype="int64", minimum=low, maximum=high)
+    known = statics(schema)
+    return known.replace(columns=(*known.columns, length))
+
+
+class SeriesNetwork(nn.Module):
+    """From the events so far to the logits of the next ones.
+
+    Parameters
+    ----------
+    kinds
+        Number of events of each of the V channels, numeric ones first.
+    numeric
+        Number C of numeric channels, each with four features.
+    sizes
+        Number of values of each of the S static attributes.
+    width, layers, cell, dropout
+        As of :class:`RNN`.
+    longest
+        Steps of the longest series, the unit of positions.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[int],
+        numeric: int,
+        sizes: Sequence[int],
+        width: int,
+        layers: int,
+        cell: str,
+        dropout: float,
+        longest: int,
+    ) -> None:
+        super().__init__()
+        self.kinds, self.sizes, self.longest = tuple(kinds), tuple(sizes), longest
+        self.static = nn.ModuleList(nn.Embedding(1 + size, width) for size in sizes)  # 0 is missing
+        self.before = nn.ModuleList(nn.Embedding(kind, width) for kind in kinds)
+        self.inputs = nn.Linear(FEATURES * numeric + 3, width)
+        recurrent = nn.GRU if cell == "gru" else nn.LSTM
+        self.recurrent = recurrent(width, width, layers, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.within = nn.ModuleList(nn.Embedding(kind, width) for kind in kinds[:-1])
+        self.values = nn.ModuleList(nn.Linear(FEATURES, width) for _ in range(min(numeric, len(kinds) - 1)))
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, kind))
+            for kind in kinds
+        )
+
+    @torch.no_grad()
+    def start_at(self, targets: np.ndarray) -> None:
+        """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned."""
+        for v, kind in enumerate(self.kinds):
+            found = targets[:, :, v][targets[:, :, v] != _IGNORE]
+            share = (np.bincount(found, minlength=kind) + 0.1) / (len(found) + 0.1 * kind)  # (kind,)
+            last = self.heads[v][-1]  # type: ignore[index]
+            last.weight.mul_(0.1)
+            last.bias.copy_(torch.from_numpy(np.log(share)))
+
+    def about(self, attributes: Tensor) -> Tensor:
+        """The static attributes ``(B, S)`` as one vector ``(B, W)``."""
+        parts = [table(attributes[:, i]) for i, table in enumerate(self.static)]
+        return torch.stack(parts).sum(0) if parts else self.inputs.bias.new_zeros(1, 1)
+
+    def step(
+        self, events: Tensor, features: Tensor, about: Tensor, t: int, lengths: Tensor, state: Any
+    ) -> tuple[Tensor, Any]:
+        """One step: events ``(n, V)`` and features ``(n, F)`` of the one before, to the hidden state ``(n, W)``."""
+        position = self._position(torch.full_like(lengths, t)[:, None], lengths)  # (n, 1, 3)
+        joined = self._input(events[:, None], features[:, None], position, about)  # (n, 1, W)
+        out, state = self.recurrent(joined, state)
+        return out[:, 0], state
+
+    def _position(self, t: Tensor, lengths: Tensor) -> Tensor:
+        """Where a step stands, ``(B, T, 3)``: from the beginning, from the end, whether it is the first."""
+        left = lengths[:, None] - t
+        return torch.stack([t / self.longest, left / self.longest, (t == 0).float()], dim=-1).to(
+            self.inputs.weight.dtype
+        )
+
+    def _input(self, events: Tensor, features: Tensor, position: Tensor, about: Tensor) -> Tensor:
+        joined = self.inputs(torch.cat([features, position], dim=-1)) + about[:, None]  # (B, T, W)
+        for v, table in enumerate(self.before):
+            joined = joined + table(events[:, :, v])
+        return joined
+
+    def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor | None) -> Tensor:
+        """The hidden state once channel v is known, for the channels behind it; any leading shape."""
+        if v == len(self.kinds) - 1:
+            return hidden
+        hidden = hidden + self.within[v](events)  # (…, W)
+        return hidden if features is None else hidden + self.values[v](features)
+
+    def logits(self, v: int, hidden: Tensor) -> Tensor:
+        """Logits of channel v's events, ``(…, kinds[v])``."""
+        return self.heads[v](self.dropout(hidden))
+
+    def forward(self, features: Tensor, events: Tensor, targets: Tensor, attributes: Tensor, lengths: Tensor) -> Tensor:
+        """Mean negative log-likelihood of an event within length, in nats.
+
+        Parameters
+        ----------
+        features, events, targets
+            ``float (B, T, F)``, ``int64 (B, T, V)`` twice; targets are -100 beyond length.
+        attributes, lengths
+            ``int64 (B, S)`` and ``int64 (B,)``.
+        """
+        before = F.pad(events[:, :-1], (0, 0, 1, 0))  # (B, T, V) the first step sees nothing
+        seen = F.pad(features[:, :-1], (0, 0, 1, 0))  # (B, T, F)
+        t = torch.arange(events.shape[1], device=events.device).expand(len(events), -1)  # (B, T)
+        joined = self._input(before, seen, self._position(t, lengths), self.about(attributes))
+        hidden, _ = self.recurrent(joined)  # (B, T, W)
+        inside = targets[:, :, 0] != _IGNORE  # (B, T)
+        hidden, events, features, targets = hidden[inside], events[inside], features[inside], targets[inside]
+        loss = hidden.new_zeros(())
+        for v in range(len(self.kinds)):
+            loss = loss + F.cross_entropy(self.logits(v, hidden).float(), targets[:, v])
+            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (steps, 4), none for a categorical channel
+            hidden = self.after(v, hidden, events[:, v], numbers if numbers.shape[1] else None)
+        return loss / len(self.kinds)
+
+
+def _draw(logits: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """One event a row from softmax(logits), ``int64 (n,)``."""
+    mass = F.softmax(logits.double() if logits.device.type != "mps" else logits, dim=-1).cumsum(-1)  # (n, kinds)
+    point = torch.from_numpy(rng.random((len(mass), 1))).to(mass) * mass[:, -1:]  # (n, 1)
+    return torch.searchsorted(mass, point, right=True)[:, 0].clamp(max=mass.shape[1] - 1).cpu().numpy()
+
+
+def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
+    """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
+    import pytorch_lightning as pl
+
+    class EventModel(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
+            loss = self.network(*batch)
+            self.log("loss", loss)
+            return loss
+
+        def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
+            self.log("validation_loss", self.network(*batch))
+
+        def configure_optimizers(self) -> Any:
+            rate: Any = train.learning_rate  # set by with_defaults
+            optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.01)
+            total = max(1, self.trainer.estimated_stepping_batches)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    return EventModel()
