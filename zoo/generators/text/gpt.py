@@ -325,7 +325,7 @@ def _lightning_module(network: nn.Module, train: "TrainConfig") -> Any:
             others = [p for p in self.parameters() if p.dim() < 2]
             groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
             optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.95))
-            total = max(1, min(self.trainer.estimated_stepping_batches, train.max_steps or np.inf))
+            total = max(1, self.trainer.estimated_stepping_batches)
             warm = max(1, int(0.05 * total))
 
             def factor(step: int) -> float:  # linear warm-up, then cosine to a tenth

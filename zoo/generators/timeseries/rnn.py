@@ -443,7 +443,7 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
         def configure_optimizers(self) -> Any:
             rate: Any = train.learning_rate  # set by with_defaults
             optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.01)
-            total = max(1, min(self.trainer.estimated_stepping_batches, train.max_steps or np.inf))
+            total = max(1, self.trainer.estimated_stepping_batches)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
