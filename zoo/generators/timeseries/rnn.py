@@ -378,7 +378,7 @@ class SeriesNetwork(nn.Module):
         joined = self.inputs(torch.cat([features, position], dim=-1)) + about[:, None]  # (B, T, W)
         for v, table in enumerate(self.before):
             joined = joined + table(events[:, :, v])
-        return joined
+        return self.dropout(joined)
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor | None) -> Tensor:
         """The hidden state once channel v is known, for the channels behind it; any leading shape."""
