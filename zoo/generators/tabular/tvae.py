@@ -55,8 +55,6 @@ class TVAE(NeuralGenerator):
     beta: Annotated[float, Range(0, 100)] = 0.2
     components: Annotated[int, Range(1, 1000)] = 20
 
-    _network: "_Network"
-
     default_block_size: ClassVar[int] = 16_384
     options: ClassVar[Mapping[str, Option]] = {
         "temperature": Option(1.0, Annotated[float, Range(0.01, 10)], "below 1 likelier values, above 1 rarer ones")
@@ -85,7 +83,7 @@ class TVAE(NeuralGenerator):
             self._mixture = _unit_mixture(self.latent)
             return {"epochs": 0, "steps": 0}
         train = train.with_defaults(epochs=60, batch_size=500, learning_rate=2e-3)
-        module = _lightning_module(network, self.beta, train)
+        module = _lightning_module(network, self.beta, train.learning_rate or 2e-3)
         result = fit(module, TensorDataModule.from_config((codes,), train, seed=seed), train, seed=seed)
         self._publish(module.network)
         self._mixture = self._fit_mixture(codes, rng)
@@ -291,7 +289,7 @@ class _Network(nn.Module):
         return found.clamp_min(0).minimum(torch.tensor(self.widths, device=mass.device) - 1)
 
 
-def _lightning_module(network: "_Network", beta: float, train: "TrainConfig") -> Any:
+def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
     """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
 
@@ -316,11 +314,9 @@ def _lightning_module(network: "_Network", beta: float, train: "TrainConfig") ->
             self.log("val_loss", self.loss(batch[0]))
 
         def configure_optimizers(self) -> Any:
-            optimizer = torch.optim.Adam(self.parameters(), lr=train.learning_rate, weight_decay=1e-5)
+            optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=1e-5)
             total = max(1, self.trainer.estimated_stepping_batches)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, train.learning_rate, total_steps=total, pct_start=0.1
-            )
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, pct_start=0.1)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     return Autoencoder()
