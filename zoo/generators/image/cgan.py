@@ -21,6 +21,7 @@ distance within a class over that of real images (1 is best):
   samples nearer to training than to held-out images (0.54) stayed near that of independent pixels (0.52).
 - by the zoo's harness then: a classifier trained on samples has accuracy 0.93 on held-out digits (on real ones 0.97),
   C2ST AUC 0.60 (independent pixels 0.99).
+- Fashion-MNIST (28x28): three minutes of one core, 1,306 steps, give images whose class is plain to see.
 
 Best at: small images of one kind with few classes; samples are made in one pass, thousands a second on a CPU.
 Worst at: large or varied scenes, and full coverage: rare looks within a class are made more rarely than they occur.
