@@ -16,6 +16,8 @@ import torch
 from training_modules import BATCH, ROWS, differing, tensors
 from training_ranks import rank
 
+from zoo import say
+
 pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("distributed")]  # one torchrun for all
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -128,6 +130,20 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_both(tmp_path: Path) -> N
     assert pair(tmp_path, "broken") == [1, 1]
     errors = [(tmp_path / f"stderr.{number}").read_text() for number in (0, 1)]
     assert "the loss is nan at step 2 with learning rate 0.01" in errors[1]
+
+
+@pytest.mark.parametrize(("number", "heard"), [("0", "a line\n"), ("1", "")])
+def test_the_first_process_alone_speaks(
+    number: str, heard: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", number)
+    monkeypatch.setattr(say.logger, "handlers", [])
+    monkeypatch.setattr(say.logger, "propagate", False)
+    level = say.logger.level
+    say.speak()
+    say.say("a line")
+    say.logger.setLevel(level)
+    assert capsys.readouterr() == ("", heard)
 
 
 def test_environment_is_clean() -> None:

@@ -28,9 +28,8 @@ from zoo.schema import Column, Schema
 
 NAN = float("nan")
 RNG = np.random.default_rng(0)
-numbers = st.lists(
-    st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6), st.just(NAN)), min_size=1, max_size=30
-)
+number = st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6), st.just(NAN))
+numbers = st.lists(number, min_size=1, max_size=30)
 many = settings(deadline=None, derandomize=True, max_examples=60)
 some = settings(many, max_examples=15)
 codes = st.lists(st.integers(-1, 4), min_size=1, max_size=30).map(np.array)
@@ -39,12 +38,7 @@ codes = st.lists(st.integers(-1, 4), min_size=1, max_size=30).map(np.array)
 def encode(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: dict[str, str]) -> tuple[Table, Table]:
     """Both tables in the harness' form, by explicit kinds."""
     columns = tuple(
-        Column(
-            name=n,
-            kind=k,
-            dtype="str" if k == "category" else "float64",
-            categories=("any",) if k == "category" else (),
-        )  # type: ignore[arg-type]
+        Column(name=n, kind="category", categories=("any",)) if k == "category" else Column(name=n, kind=k)  # type: ignore[arg-type]
         for n, k in kinds.items()
     )
     tables = encode_tables(Schema(modality="tabular", columns=columns), {"train": real, "synthetic": synthetic})
@@ -125,9 +119,8 @@ def test_constant_and_missing_columns_have_no_trend() -> None:
     empty = trend({"x": [NAN, NAN], "y": [1.0, 2]}, {"x": [1.0, 2], "y": [1.0, 2]}, ("float", "float"))
     assert np.isnan(empty.score)
     # a large constant leaves no room for ten bins
-    large = trend(
-        {"x": [1e17] * 3, "k": ["a", "b", "c"]}, {"x": [1e17] * 3, "k": ["a", "b", "c"]}, ("float", "category")
-    )
+    same = {"x": [1e17] * 3, "k": ["a", "b", "c"]}
+    large = trend(same, same, ("float", "category"))
     assert np.isnan(large.score)
 
 

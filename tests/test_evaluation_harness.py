@@ -96,10 +96,9 @@ def test_reports_are_reproducible(thirds: tuple[str, Any, Any, Any]) -> None:
     modality, train, synthetic, holdout = thirds
     options: dict[str, Any] = {"holdout": holdout, "metrics": ["privacy.*", "utility.tstr_auc"]}
     options["target"] = "rich" if modality == "tabular" else None
-    np.random.seed(1)
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  (the one that must not be touched)
     first, again = (evaluate(modality, train, synthetic, **options).to_dict() for _ in range(2))
-    assert np.array_equal(np.random.get_state()[1], state)  # the global generator is untouched
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     for report in (first, again):
         report.pop("seconds")
     assert first == again
@@ -177,7 +176,7 @@ def test_other_wrong_inputs() -> None:
         zoo.evaluate(3, made)
     with pytest.raises(ConfigError, match=r"no metric 'fidelity.shape'"):
         zoo.evaluate(TRAIN, made, metrics="fidelity.shape")
-    with pytest.raises(SchemaError, match="text schema|schema"):
+    with pytest.raises(SchemaError, match="role 'text'"):
         zoo.evaluate(TRAIN, made, schema=Schema(modality="text", columns=()))
     images = tiny_data("image")
     with pytest.raises(DataError, match="ImageBatch"):

@@ -111,10 +111,11 @@ def test_a_finished_run_is_resumed_to_more_epochs(tmp_path: Path) -> None:
     result = fit(module, loader("DataLoader"), TrainConfig(epochs=3, **config), seed=SEED)
     assert (result.steps, len(module.seen)) == (3 * BATCHES, 2 * BATCHES)
     assert differing(weights(module), unbroken("regressor", "DataLoader", epochs=3)) == []
-    again = Regressor()
-    result = fit(again, loader("DataLoader"), TrainConfig(epochs=3, **config), seed=SEED)
-    assert (result.steps, again.seen) == (3 * BATCHES, [])  # there is nothing left to do
-    assert differing(weights(module), weights(again)) == []
+    for limit in ({"epochs": 3}, {"epochs": 9, "max_steps": 3 * BATCHES}):  # there is nothing left to do
+        again = Regressor()
+        result = fit(again, loader("DataLoader"), TrainConfig(**limit, **config), seed=SEED)
+        assert (result.steps, result.stopped_by, again.seen) == (3 * BATCHES, list(limit)[-1], [])
+        assert differing(weights(module), weights(again)) == []
 
 
 def test_cut_by_time_and_resumed(tmp_path: Path) -> None:

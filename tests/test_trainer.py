@@ -185,6 +185,41 @@ def test_max_steps_and_its_remainder_of_an_epoch() -> None:
     assert (result.steps, len(gan.seen)) == (5, 5)  # a turn of both optimizers is one step
 
 
+class Scheduled(Regressor):
+    """Asks how long the run will be, as warm-up and cosine schedules do."""
+
+    asked: int | float
+
+    def configure_optimizers(self) -> Any:
+        self.asked = self.trainer.estimated_stepping_batches
+        return super().configure_optimizers()
+
+
+def test_schedules_are_told_the_length_of_the_run() -> None:
+    for config, steps in (
+        ({"max_steps": 5}, 5),
+        ({"epochs": 2, "accumulate": 3}, 6),
+        ({"epochs": 2, "max_steps": 9}, 9),
+    ):
+        module = Scheduled()
+        result = fit(module, loader("DataLoader"), TrainConfig(**config))
+        assert (module.asked, result.steps) == (steps, steps)
+        assert result.stopped_by == ("max_steps" if "max_steps" in config else "epochs")
+
+
+def test_loss_is_the_mean_of_the_epoch_whatever_the_module_logs() -> None:
+    class Logging(Line):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("loss", loss)
+            self.log("twice", 2 * loss)
+            return loss
+
+    module = Logging(rate=1e-6)
+    result = fit(module, TensorDataModule(column(1.0, 2.0), 1, shuffle=False), TrainConfig(epochs=1))
+    assert result.metrics == pytest.approx({"loss": 2.5, "twice": 8.0}, rel=1e-4)
+
+
 def test_max_minutes_makes_one_step_at_least_and_is_recorded(tmp_path: Path) -> None:
     config = TrainConfig(epochs=50, max_minutes=1e-9, checkpoint_dir=str(tmp_path))
     result = fit(Regressor(), loader("TensorLoader"), config)

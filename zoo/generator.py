@@ -241,7 +241,7 @@ class Generator(Component):
         if schema is None:
             schema = form.infer(native)
         form.check(native, schema)
-        if schema.private:
+        if schema.private or any(column.sensitive for column in schema):
             native, schema = form.protect(native, schema)
         before = dict(self.__dict__)
         try:

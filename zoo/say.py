@@ -1,6 +1,7 @@
 """One line of progress to the person at the terminal; the library's only way to speak outside the command line."""
 
 import logging
+import os
 import sys
 
 logger = logging.getLogger("zoo")
@@ -19,8 +20,11 @@ class _Terminal(logging.Handler):
 
 
 def speak() -> None:
-    """Show what the zoo says on standard error: called by the command line and by recipes, never on import."""
-    if not logger.handlers:
+    """Show what the zoo says on standard error: called by the command line and by recipes, never on import.
+
+    Of several processes that train together the first alone speaks.
+    """
+    if not logger.handlers and int(os.environ.get("RANK", "0")) == 0:
         logger.addHandler(_Terminal())
         logger.setLevel(logging.INFO)
         logger.propagate = False

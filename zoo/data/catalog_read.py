@@ -7,7 +7,7 @@ of the split. All readers of one set give the same native data: the same names, 
 import gzip
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def share(name: str, key: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{name}:{key}".encode()).digest()[:6], "big") / 2**48
 
 
-def deal(name: str, keys: Sequence[Any], split: str, held_out: float) -> np.ndarray:
+def deal(name: str, keys: Iterable[Any], split: str, held_out: float) -> np.ndarray:
     """Whether each row belongs to ``split``; rows of equal keys stay together, so that none is in both."""
     tested = np.array([share(name, str(k)) < held_out for k in keys])
     return tested if split == "test" else ~tested

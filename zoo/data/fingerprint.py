@@ -53,7 +53,7 @@ def _add_array(digest: Any, name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values)  # NaN has many bit patterns
     plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    _add(digest, f"{name} {plain.dtype.str} {plain.shape}", memoryview(plain.reshape(-1).view(np.uint8)))
+    _add(digest, f"{name} {plain.dtype.str} {plain.shape}", plain.reshape(-1).view(np.uint8).data)
 
 
 def _add_table(digest: Any, table: pd.DataFrame) -> None:

@@ -19,8 +19,10 @@ from zoo.schema import Column
 
 MISSING = 0  # the event that nothing was observed
 FEATURES = 4  # numbers that describe an observation to a network
-_CENTRAL = (0.005, 0.995)  # changes between these quantiles are steps, larger ones are levels
-_QUANTUM = 1e-6  # of the channel's range; smaller differences of changes are rounding of float32
+_USUAL = 0.99  # this share of the changes counts as usual, ...
+_FAR = 4.0  # ... and a change of more than so many times the largest usual one is no step, but leads to a new level
+_TAILS = (0.001, 0.003, 0.006)  # further quantiles at both ends, where equally full bins would be too wide
+_QUANTUM = 2.0**-21  # of the channel's largest value; smaller differences of changes are rounding of float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,8 @@ class Bins:
         if not len(rest):
             return cls(atoms, np.empty(0))
         bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // STANDING))
-        edges = np.unique(np.quantile(rest, np.linspace(0, 1, bins + 1)))
+        tails = np.array(_TAILS) if len(rest) * _TAILS[0] >= STANDING else np.empty(0)
+        edges = np.unique(np.quantile(rest, np.concatenate([np.linspace(0, 1, bins + 1), tails, 1 - tails])))
         if len(edges) == 1:
             return cls(np.unique(np.append(atoms, edges)), np.empty(0))
         return cls(atoms, edges)
@@ -96,7 +99,8 @@ class ChannelEvents:
         self._knots = knots if len(knots) else np.zeros(1)
         self._span = max(float(self.range[1]) - float(self.range[0]), 1e-30)
         moves = np.abs(steps.low + steps.width / 2)
-        self._move = max(float(moves.mean()) if len(moves) else 0.0, 1e-6 * self._span)
+        moves = moves[moves > 0]
+        self._move = float(np.median(moves)) if len(moves) else self._span  # a usual change
 
     @classmethod
     def fit(cls, values: np.ndarray, mask: np.ndarray, column: Column, bins: int) -> Self:
@@ -106,8 +110,7 @@ class ChannelEvents:
         last = last_observed(values, mask)
         change = empty._change(values, last)[mask & ~np.isnan(last)]
         if len(change):
-            low, high = np.quantile(change, _CENTRAL)
-            change = change[(change >= low) & (change <= high)]
+            change = change[np.abs(change) <= _FAR * np.quantile(np.abs(change), _USUAL)]
         return cls(Bins.fit(seen, bins), Bins.fit(change, bins), column)
 
     @property
@@ -116,7 +119,9 @@ class ChannelEvents:
         return 1 + len(self.levels) + len(self.steps)
 
     def _change(self, values: np.ndarray, last: np.ndarray) -> np.ndarray:
-        quantum = _QUANTUM * self._span if self.decimals is None else 10.0**-self.decimals
+        quantum = max(_QUANTUM * max(abs(float(r)) for r in self.range), 1e-30)
+        if self.decimals is not None and 10.0**-self.decimals > quantum:
+            quantum = 10.0**-self.decimals
         return np.round((values.astype(np.float64) - last) / quantum) * quantum + 0.0  # no minus zero
 
     def encode(self, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +135,8 @@ class ChannelEvents:
         levels = 1 + self.levels.assign(seen)
         if len(self.steps):
             inner = self.steps.edges if len(self.steps.edges) else np.array([np.inf, -np.inf])
-            between = (change >= inner[0]) & (change <= inner[-1]) & ~self.levels.is_atom(seen)
+            stop = np.isin(seen, self.range) & self.levels.is_atom(seen)  # an end stop, such as a lamp that is off
+            between = (change >= inner[0]) & (change <= inner[-1]) & ~stop
             moves = self.steps.is_atom(change) | between
             levels[moves] = 1 + len(self.levels) + self.steps.assign(change[moves])
         events[mask] = levels
@@ -138,13 +144,13 @@ class ChannelEvents:
 
     def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
         """What a network sees of a step, ``float32 (…, 4)``: the last known value by its place in the range and by its
-        rank, both -1 to 1; whether the step was observed; the change in mean steps, -5 to 5."""
+        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh."""
         known = np.where(mask, values, last).astype(np.float64)
         none = np.isnan(known)
         known = np.where(none, self._knots[len(self._knots) // 2], known)
         place = 2 * (known - float(self.range[0])) / self._span - 1
         rank = 2 * np.interp(known, self._knots, np.linspace(0, 1, len(self._knots))) - 1
-        change = np.clip((known - np.where(np.isnan(last), known, last)) / self._move, -5, 5)
+        change = np.arcsinh((known - np.where(np.isnan(last), known, last)) / self._move)
         out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change], axis=-1)
         return out.astype(np.float32)
 

@@ -210,7 +210,7 @@ def _discrete_decoder(column: Column) -> Callable[[np.ndarray], Any]:
         if isinstance(pandas_dtype, np.dtype):
             filler = [np.nan] if pandas_dtype.kind == "f" else values[:1]  # non-nullable types have no -1
             return functools.partial(_take, np.array([*values, *filler], dtype=pandas_dtype))
-        return functools.partial(_take_masked, pd.array([*values, None], dtype=dtype))
+        return functools.partial(_take_masked, pd.Series([*values, None], dtype=dtype).array)
     except (TypeError, ValueError) as error:
         raise SchemaError(f"column {column.name!r}: its categories are not of dtype {dtype}") from error
 
@@ -224,7 +224,7 @@ def _take_masked(table: Any, codes: np.ndarray) -> Any:
 
 
 def _take_category(dtype: pd.CategoricalDtype, codes: np.ndarray) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)  # type: ignore[call-overload]
+    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)
 
 
 def _take_strings(table: pa.Array, dtype: str, codes: np.ndarray) -> Any:
@@ -234,7 +234,7 @@ def _take_strings(table: pa.Array, dtype: str, codes: np.ndarray) -> Any:
 
 
 def _all_missing(dtype: str, codes: np.ndarray) -> Any:
-    return pd.array([None], dtype=dtype).take(np.zeros(len(codes), dtype=np.int64))
+    return pd.Series([None], dtype=dtype).array.take(np.zeros(len(codes), dtype=np.int64))
 
 
 # Numbers and times

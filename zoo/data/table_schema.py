@@ -66,7 +66,7 @@ def infer_column(values: pd.Series) -> Column:
     """The :class:`~zoo.schema.Column` of one column; its name is the series' name."""
     dtype = values.dtype
     kind = check_type(values)
-    about = {"name": str(values.name), "dtype": str(dtype), "nullable": bool(values.isna().any())}
+    about: dict[str, Any] = {"name": str(values.name), "dtype": str(dtype), "nullable": bool(values.isna().any())}
     if kind == "category":
         return _infer_category(values, about)
     present = values.dropna() if about["nullable"] else values
@@ -115,8 +115,8 @@ def check_type(values: pd.Series) -> str:
     known = {"i": "integer", "u": "integer", "f": "float", "b": "boolean", "M": "datetime", "m": "duration"}
     if str(dtype) == "object":
         return _check_objects(values)
-    letter = getattr(dtype, "kind", "O")
-    if letter not in known or (letter == "f" and dtype.itemsize > 8):
+    letter, size = getattr(dtype, "kind", "O"), getattr(dtype, "itemsize", 0)
+    if letter not in known or (letter == "f" and size > 8):
         cure = _REMEDIES.get({"c": "complex"}.get(letter, ""), "df[{name!r}].astype(str)").format(name=name)
         raise DataError(f"column {name!r} has the unsupported dtype {dtype}; use df[{name!r}] = {cure}")
     return known[letter]

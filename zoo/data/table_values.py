@@ -50,7 +50,7 @@ def frame(columns: dict[str, Any], n: int) -> pd.DataFrame:
     return pd.DataFrame(kept, index=index, copy=False)
 
 
-def string_dtype(dtype: str) -> pd.StringDtype:
+def string_dtype(dtype: str) -> Any:
     """pandas' dtype for ``"str"`` (missing is NaN) or ``"string"`` (missing is ``pd.NA``)."""
     return pd.StringDtype("pyarrow", na_value=np.nan if dtype == "str" else pd.NA)
 
@@ -76,7 +76,8 @@ def from_arrow_strings(values: pa.Array | pa.ChunkedArray, dtype: str) -> Any:
     """A pandas array of dtype ``str``, ``string`` or ``object`` from Arrow ``large_string``; no copy but for object."""
     if dtype == "object":
         return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-    return ArrowStringArray(values, dtype=string_dtype(dtype))
+    make: Any = ArrowStringArray
+    return make(values, dtype=string_dtype(dtype))
 
 
 def join(*parts: Any) -> pa.Array:
@@ -178,7 +179,7 @@ def category_dtype(column: Column) -> pd.CategoricalDtype:
     values = pd.Index(list(column.categories))
     if column.pattern is not None:
         try:
-            values = values.astype(column.pattern)  # type: ignore[call-overload]
+            values = values.astype(column.pattern)
         except (TypeError, ValueError) as error:
             raise SchemaError(f"column {column.name!r}: its categories are not of dtype {column.pattern!r}") from error
     elif not len(values):

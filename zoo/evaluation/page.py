@@ -113,15 +113,23 @@ def _percent(share: float) -> str:
 def _judge_distance(score: "Score", report: "Report") -> tuple[str, str, str]:
     place = score.normalised
     if place is None:
-        return (
-            "none",
-            "no verdict",
-            "Real data and the naive generator score the same here, so it tells nothing apart.",
-        )
+        return _judge_by_real(score)
     text = f"{_PLAIN[score.name]} {_place(place, report.naive)}"
     if place >= 0.9:
         return "good", "close to real", text
     return ("fair", "partly", text) if place >= 0.6 else ("poor", "far from real", text)
+
+
+def _judge_by_real(score: "Score") -> tuple[str, str, str]:
+    """Where the naive generator is as good as real data, those alone are the measure: how far each is from ideal."""
+    real = score.anchors.get("real")
+    if score.value is None or real is None or score.ideal is None:
+        return "none", "no verdict", "There are too few real samples to say what real data would get."
+    off, usual = abs(score.ideal - score.value), abs(score.ideal - real)
+    if off <= 1.25 * usual + 0.005:
+        return "good", "close to real", f"{_PLAIN[score.name]} as good as real data."
+    text = f"{_PLAIN[score.name]} {_number(off)} from perfect, where real data are {_number(usual)}."
+    return ("fair", "partly", text) if off <= 3 * usual + 0.02 else ("poor", "far from real", text)
 
 
 def _place(place: float, naive: str) -> str:

@@ -254,7 +254,7 @@ class Patience(Checkpoint):
         name = self._monitor or ("val_loss" if trainer.enable_validation else "loss")
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         if self._run.epoch_loss is not None:
-            metrics.setdefault("loss", self._run.epoch_loss)
+            metrics["loss"] = self._run.epoch_loss
         if name not in metrics:
             raise TrainingError(
                 f"patience watches {name!r}, which the module did not log; {nearest(name, metrics)} "

@@ -76,6 +76,9 @@ def fit(
             torch.cuda.init()  # so that its random state is there to be kept
         stack.enter_context(isolated_rng())
         stack.enter_context(_threads(config.num_threads))
+        if not torch.cuda.is_available():
+            # Lightning's import has torch look for the driver's library again at each step of an optimizer.
+            stack.enter_context(_environment("PYTORCH_NVML_BASED_CUDA_CHECK", "0"))
         # DistributedSampler's seed, as Lightning reads it.
         stack.enter_context(_environment("PL_GLOBAL_SEED", str(seed)))
         signals = stack.enter_context(Signals())
@@ -138,7 +141,12 @@ class _Session:
         self._take_final_weights()
         if self.signals.received:
             raise TrainingInterrupted(self._result("interrupt"))
-        return self._result(self.state.stopped_by or "epochs")
+        return self._result(self.state.stopped_by or self._limit_reached())
+
+    def _limit_reached(self) -> StoppedBy:
+        """Why a run ended that no callback stopped."""
+        limit = self.config.max_steps
+        return "max_steps" if limit is not None and self.state.steps >= limit else "epochs"
 
     def _resume_from(self) -> Path | None:
         """The checkpoint to go on from. An old one that is not resumed is kept as ``previous.ckpt``."""
@@ -177,6 +185,8 @@ class _Session:
             strategy=strategy,
             devices=1,
             max_epochs=config.epochs or -1,
+            # For schedules that ask how long the run is. By hand, Lightning would count each optimizer's steps.
+            max_steps=config.max_steps or -1 if automatic else -1,
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip if automatic else None,
             callbacks=callbacks,
@@ -202,8 +212,9 @@ class _Session:
             )
 
     def _result(self, stopped_by: StoppedBy) -> FitResult:
-        metrics = {} if self.state.epoch_loss is None else {"loss": self.state.epoch_loss}
-        metrics |= self.state.metrics
+        metrics = dict(self.state.metrics)
+        if self.state.epoch_loss is not None:
+            metrics["loss"] = self.state.epoch_loss  # what a module logs by this name is of its last batch
         path = self.keeper.path
         precision = {"no": "32", "fp16": "16"}.get(self.accelerate.mixed_precision, self.accelerate.mixed_precision)
         return FitResult(

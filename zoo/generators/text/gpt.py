@@ -313,12 +313,10 @@ def _lightning_module(network: nn.Module, train: "TrainConfig") -> Any:
             return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=_IGNORE)
 
         def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
-            loss = self.loss(batch)
-            self.log("loss", loss)
-            return loss
+            return self.loss(batch)
 
         def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-            self.log("validation_loss", self.loss(batch))
+            self.log("val_loss", self.loss(batch))
 
         def configure_optimizers(self) -> Any:
             decayed = [p for p in self.parameters() if p.dim() >= 2]

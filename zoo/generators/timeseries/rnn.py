@@ -378,7 +378,7 @@ class SeriesNetwork(nn.Module):
         joined = self.inputs(torch.cat([features, position], dim=-1)) + about[:, None]  # (B, T, W)
         for v, table in enumerate(self.before):
             joined = joined + table(events[:, :, v])
-        return joined
+        return self.dropout(joined)
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor | None) -> Tensor:
         """The hidden state once channel v is known, for the channels behind it; any leading shape."""
@@ -433,12 +433,10 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
             self.network = network
 
         def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
-            loss = self.network(*batch)
-            self.log("loss", loss)
-            return loss
+            return self.network(*batch)
 
         def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
-            self.log("validation_loss", self.network(*batch))
+            self.log("val_loss", self.network(*batch))
 
         def configure_optimizers(self) -> Any:
             rate: Any = train.learning_rate  # set by with_defaults
