@@ -241,10 +241,11 @@ class _Network(nn.Module):
         starts = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
         self.bounds = starts.tolist()
         total = int(starts[-1])
+        narrow = (hidden + 1) // 2  # the widest layer is the one to all codes: half the input halves the time
         self.embed = nn.EmbeddingBag(total, hidden, mode="sum")
         self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
         self.decoder = nn.Sequential(
-            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, total)
+            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, narrow), nn.ReLU(), nn.Linear(narrow, total)
         )
         with torch.device("cpu"):
             member = torch.zeros(total, len(widths))
@@ -293,6 +294,8 @@ def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
     """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
 
+    from zoo.training.schedule import warmup_cosine
+
     class Autoencoder(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -315,8 +318,6 @@ def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
 
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=1e-5)
-            total = max(1, self.trainer.estimated_stepping_batches)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total, pct_start=0.1)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.01)
 
     return Autoencoder()
