@@ -69,7 +69,7 @@ class RNN(NeuralGenerator):
     layers: Annotated[int, Range(1, 16)] = 1
     cell: Literal["gru", "lstm"] = "gru"
     bins: Annotated[int, Range(2, 500)] = 64
-    dropout: Annotated[float, Range(0, 0.9)] = 0.2
+    dropout: Annotated[float, Range(0, 0.9)] = 0.1
 
     default_block_size: ClassVar[int] = 256
     options: ClassVar[Mapping[str, Option]] = {
@@ -346,10 +346,12 @@ class SeriesNetwork(nn.Module):
         self.inputs = nn.Linear(FEATURES * numeric + 3, width)
         recurrent = nn.GRU if cell == "gru" else nn.LSTM
         self.recurrent = recurrent(width, width, layers, batch_first=True)
+        self.skip = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         # Numbers enter as numbers: embeddings of their events were learned by heart and said nothing of other days.
         self.within = nn.ModuleList(
-            nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width) for v, kind in enumerate(kinds[:-1])
+            nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width)
+            for v, kind in enumerate(kinds[:-1])
         )
         self.heads = nn.ModuleList(Head(width, place) for place in places)
 
@@ -371,7 +373,7 @@ class SeriesNetwork(nn.Module):
         """One step: events ``(n, V)`` and features ``(n, F)`` of the one before, to the hidden state ``(n, W)``."""
         position = self._position(torch.full_like(lengths, t)[:, None], lengths)  # (n, 1, 3)
         joined = self._input(events[:, None], features[:, None], position, about)  # (n, 1, W)
-        out, state = self.recurrent(joined, state)
+        out, state = self._recur(joined, state)
         return out[:, 0], state
 
     def _position(self, t: Tensor, lengths: Tensor) -> Tensor:
@@ -385,7 +387,15 @@ class SeriesNetwork(nn.Module):
         joined = self.inputs(torch.cat([features, position], dim=-1)) + about[:, None]  # (B, T, W)
         for k, table in enumerate(self.before):
             joined = joined + table(events[:, :, self.numeric + k])
-        return self.dropout(joined)
+        return joined
+
+    def _recur(self, joined: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """From inputs ``(B, T, W)`` to what the heads see of the past, ``(B, T, W)``, and the state.
+
+        The last step's input goes round the recurrent layers too: how much of a change is noise that the next one takes
+        back is seen at once."""
+        hidden, state = self.recurrent(self.dropout(joined), state)
+        return self.dropout(hidden) + self.skip(joined), state
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
         """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the channels
@@ -418,7 +428,7 @@ class SeriesNetwork(nn.Module):
         before = F.pad(events[:, :-1], (0, 0, 1, 0))  # (B, T, V) the first step sees nothing
         seen = F.pad(features[:, :-1], (0, 0, 1, 0))  # (B, T, F)
         t = torch.arange(events.shape[1], device=events.device).expand(len(events), -1)  # (B, T)
-        hidden, _ = self.recurrent(self._input(before, seen, self._position(t, lengths), about))  # (B, T, W)
+        hidden, _ = self._recur(self._input(before, seen, self._position(t, lengths), about))  # (B, T, W)
         inside = targets[:, :, 0] != _IGNORE  # (B, T)
         loss = self._nats(hidden[inside], events[inside], features[inside])
 
@@ -427,7 +437,7 @@ class SeriesNetwork(nn.Module):
         nothing = torch.zeros_like(events[row, :1])  # (B K, 1, V)
         position = self._position(start[:, None], lengths[row])  # (B K, 1, 3)
         joined = self._input(nothing, torch.zeros_like(features[row, :1]), position, about[row])  # (B K, 1, W)
-        hidden, _ = self.recurrent(joined)  # (B K, 1, W)
+        hidden, _ = self._recur(joined)  # (B K, 1, W)
         first = self.unmoved(features[row, start])  # (B K, F)
         return loss + self._nats(hidden[:, 0], levels[row, start], first)
 
@@ -439,7 +449,6 @@ class SeriesNetwork(nn.Module):
 
     def _nats(self, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
         """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)``."""
-        hidden = self.dropout(hidden)  # of the past; what the step's other channels say stays exact
         loss = hidden.new_zeros(())
         for v in range(len(self.kinds)):
             loss = loss + F.cross_entropy(self.logits(v, hidden).float(), events[:, v])
