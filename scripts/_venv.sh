@@ -20,7 +20,11 @@ ensure_venv() {
   fi
   if [ ! -x .venv/bin/python ]; then
     echo "making .venv with $("$python" --version)"
-    "$python" -m venv .venv
+    if ! "$python" -m venv .venv; then
+      rm -rf .venv
+      echo "error: $python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
+      exit 2
+    fi
   fi
   echo "installing generative-zoo$extras (PyTorch is large: a few minutes the first time)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extras"

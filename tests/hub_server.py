@@ -83,9 +83,9 @@ class Hub:
                     asked = json.loads(body)
                     repo = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
                     if repo in hub.files:
-                        return self.json(409, {"error": "exists", "url": f"/{repo}"})
+                        return self.json(409, {"error": "exists", "url": f"{hub.url}/{repo}"})
                     hub.commit(repo, "main", {})
-                    return self.json(200, {"url": f"http://localhost/{repo}", "name": repo})
+                    return self.json(200, {"url": f"{hub.url}/{repo}", "name": repo})
                 if self.path.startswith("/api/validate-yaml"):
                     return self.json(200, {"errors": [], "warnings": []})
                 branch = re.fullmatch(r"/api/models/([^/]+/[^/]+)/branch/([^?]+)", self.path)
@@ -108,7 +108,7 @@ class Hub:
                         if line["key"] == "file"
                     }
                     oid = hub.commit(commit[1], commit[2], files)
-                    url = f"http://localhost/{commit[1]}/commit/{oid}"
+                    url = f"{hub.url}/{commit[1]}/commit/{oid}"
                     return self.json(200, {"success": True, "commitOid": oid, "commitUrl": url})
                 return self.json(404, {"error": f"no such path {self.path}"})
 

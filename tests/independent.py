@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from zoo.data.table_codec import TableCodec
 
 from zoo import Generator
 from zoo.conditions import Conditions
 from zoo.config import Range
+from zoo.data.table_codec import TableCodec
 from zoo.generator import Option
 
 

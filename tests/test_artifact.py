@@ -219,7 +219,7 @@ def test_a_full_disk_is_said_and_leaves_the_old(folder: Path) -> None:
     before = contents(folder)
     code = (
         "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"  # the kernel refuses longer files, as a full disk does
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"  # longer files fail, as on a full disk
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from zoo.artifact import write_folder\n"
         "from zoo.errors import DataError\n"

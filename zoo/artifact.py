@@ -112,9 +112,8 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
     listed = {name: {"sha256": sha256(data), "size": len(data)} for name, data in sorted(files.items()) if name != CARD}
     manifest = dump_json({"format_version": FORMAT_VERSION, "family": family, "files": listed})
     temporary: Path | None = None
+    check_target(target)
     try:
-        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists())):
-            raise DataError(f"{target} exists and is no artifact; choose another folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         for name, data in {**files, MANIFEST: manifest}.items():
@@ -133,6 +132,25 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
     return sha256(manifest)
+
+
+def check_target(folder: str | os.PathLike[str]) -> None:
+    """Whether an artifact may be written there; asked before a long training, so that it does not end in a refusal.
+
+    Raises
+    ------
+    DataError
+        If something that is no artifact stands there, or the nearest folder that exists cannot be written to.
+    """
+    target = Path(folder).expanduser()
+    try:
+        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists())):
+            raise DataError(f"{target} exists and is no artifact; choose another folder")
+        near = next(p for p in target.absolute().parents if p.exists())
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror or error}; choose a writable folder") from error
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        raise DataError(f"cannot write {target}: {near} is no folder that can be written to; choose another")
 
 
 def _replace_folder(new: Path, target: Path) -> None:
@@ -290,8 +308,12 @@ def open_artifact(folder: str | os.PathLike[str], *, manifest_sha256: str | None
     for name, entry in listed.items():
         _check_name(name, str(where))
         digest_, size = (entry.get("sha256"), entry.get("size")) if isinstance(entry, dict) else (None, None)
-        good_hash = isinstance(digest_, str) and _SHA256.fullmatch(digest_)
-        if not good_hash or not isinstance(size, int) or not 0 <= size <= _MAX_FILE:
+        if (
+            not isinstance(digest_, str)
+            or not _SHA256.fullmatch(digest_)
+            or not isinstance(size, int)
+            or not 0 <= size <= _MAX_FILE
+        ):
             raise ArtifactError(f"{where}: malformed entry for {name!r}")
         files[name] = (digest_, size)
     return OpenedArtifact(root, family, files, digest)

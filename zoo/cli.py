@@ -5,7 +5,7 @@ Every command imports what it needs when it runs, so that ``zoo list`` answers a
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, Zo
 
 if TYPE_CHECKING:
     from zoo.generator import Generator
+    from zoo.schema import Schema
 
 app = typer.Typer(
     name="zoo",
@@ -27,6 +28,12 @@ app = typer.Typer(
 )
 
 
+# Typer's errors of usage: BadParameter is a UsageError, and that a ClickException. Only the first has a public name in
+# every version.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_ClickException: Any = typer.BadParameter.__mro__[2]
+
+
 def guarded(action: Callable[[], Any]) -> None:
     """Run an action; an expected error becomes one line on standard error and exit code 2."""
     from zoo.say import speak
@@ -36,7 +43,13 @@ def guarded(action: Callable[[], Any]) -> None:
         action()
     except ZooError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except _ClickException as error:
+        context = getattr(error, "ctx", None)
+        if not error.format_message().strip() or "NoArgs" in type(error).__name__:
+            print(context.get_help() if context else error.format_message())  # ``zoo`` alone
+            sys.exit(2)
+        _fail(error.format_message() + (f" ({context.command_path} --help shows what there is)" if context else ""))
+    except (KeyboardInterrupt, typer.Abort):
         print("zoo: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
@@ -52,9 +65,9 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def main() -> None:
-    """Entry point of the ``zoo`` command."""
-    guarded(app)
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the ``zoo`` command; ``arguments`` are those of the process by default."""
+    guarded(lambda: sys.exit(app(arguments, prog_name="zoo", standalone_mode=False)))
 
 
 def _version(wanted: bool) -> None:
@@ -72,7 +85,7 @@ def _root(
     pass
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Aligned columns, plain text: it pipes well, and rich need not load."""
     widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
@@ -87,7 +100,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List generator families and pretrained generators."""
-    from zoo.registry import index, list_generators, list_pretrained
+    from zoo.registry import index, list_generators, list_pretrained, summary
 
     families = [] if pretrained else list_generators(pattern, modality)
     loadable = list_pretrained(pattern if pretrained else "*", modality)
@@ -99,15 +112,20 @@ def list_command(
         rows = [
             (n, _size(known[n]["bytes"]) if n in known else "", known.get(n, {}).get("headline", "")) for n in loadable
         ]
+        _some("pretrained generator", pattern, rows, list_pretrained())
         _table(("pretrained", "size", "measured"), rows)
         return
-    if not families:
-        raise UnknownNameError(f"no family matches {pattern!r}; {nearest(pattern, list_generators())}")
+    _some("family", pattern, families, list_generators())
     by_family = []
     for name in families:
         of_it = [n.split("/")[2] for n in loadable if n.rsplit("/", 1)[0] == name]
-        by_family.append((name, ", ".join(of_it) or "-"))
-    _table(("family", "pretrained on"), by_family)
+        by_family.append((name, ", ".join(of_it) or "-", summary(name)))
+    _table(("family", "pretrained on", "what"), by_family)
+
+
+def _some(what: str, pattern: str, found: Collection[Any], known: Iterable[str]) -> None:
+    if not found and pattern != "*":
+        raise UnknownNameError(f"no {what} matches {pattern!r}; {nearest(pattern, known)}")
 
 
 def _size(n: int) -> str:
@@ -149,6 +167,7 @@ def datasets(
     for name in list_datasets(pattern, modality):
         known = dataset_info(name)
         rows.append((name, known.modality, known.licence, known.description.split(". ")[0]))
+    _some("data set", pattern, rows, list_datasets())
     _table(("data set", "modality", "licence", "what"), rows)
 
 
@@ -158,12 +177,11 @@ def recipes(pattern: Annotated[str, typer.Argument(help="Shell wildcards.")] = "
     from fnmatch import fnmatchcase
 
     from zoo.recipe import list_recipes
+    from zoo.registry import first_line
 
-    rows = []
-    for name, path in list_recipes().items():
-        if fnmatchcase(name, pattern):
-            first = path.read_text(encoding="utf-8").lstrip().splitlines()[0]
-            rows.append((name, first.strip('" ')))
+    known = list_recipes()
+    rows = [(name, first_line(path)) for name, path in known.items() if fnmatchcase(name, pattern)]
+    _some("recipe", pattern, rows, known)
     _table(("recipe", "what"), rows)
 
 
@@ -173,13 +191,17 @@ def cp(
     destination: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
 ) -> None:
     """Copy a recipe, to change it."""
+    from zoo.data.export import atomic_file
     from zoo.recipe import find_recipe
 
     source = find_recipe(name)
     target = destination / source.name if destination.is_dir() else destination
+    if target.suffix != ".py":
+        raise DataError(f"{target} must end in .py, as a recipe does")
     if target.exists():
         raise DataError(f"{target} exists; choose another name")
-    target.write_bytes(source.read_bytes())
+    with atomic_file(str(target)) as temporary:
+        Path(temporary).write_bytes(source.read_bytes())
     print(f"wrote {target}; run it with: python {target} --help")
 
 
@@ -190,8 +212,10 @@ def train(
 ) -> None:
     """Run a recipe; further arguments are its own (zoo train NAME --help shows them)."""
     if name in ("-h", "--help"):
-        print("usage: zoo train NAME [--help] [FIELDS]\n\nRuns a recipe; zoo recipes lists the names. FIELDS are the "
-              "recipe's own, for instance --train.epochs 5;\nzoo train NAME --help shows them with their defaults.")  # fmt: skip
+        print(
+            "usage: zoo train NAME [--help] [FIELDS]\n\nRuns a recipe; zoo recipes lists the names. FIELDS are the "
+            "recipe's own, for instance --train.epochs 5;\nzoo train NAME --help shows them with their defaults."
+        )
         return
     from zoo.recipe import load_recipe
 
@@ -230,34 +254,53 @@ def fit(
     private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
 ) -> None:
     """Fit a family on your own data and save it."""
+    from zoo.artifact import check_target
     from zoo.data.form import native_form
     from zoo.registry import family as find_family
     from zoo.training.config import TrainConfig
 
     generator = _generator(find_family(family), settings or [])
+    config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
+    check_target(output)  # now, and not after an hour of training
     form = native_form(generator.modality)
     native = form.read(str(data))
     schema = form.infer(native).replace(private=True) if private else None
-    generator.fit(native, schema=schema, seed=seed, train=TrainConfig(epochs=epochs, max_minutes=max_minutes))
+    generator.fit(native, schema=schema, seed=seed, train=config)
     generator.save(output)
     print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
     print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
 
 
-def _conditions(given: list[str]) -> dict[str, Any]:
-    """``age=60..`` is a range, ``a=x,y`` any of, ``a=x`` equal; numbers are read as numbers."""
+def _conditions(given: list[str], schema: "Schema") -> dict[str, Any]:
+    """``age=60..`` is a range, ``a=x,y`` any of, ``a=x`` equal; numbers are read as numbers, unless the column has
+    names for categories (a place named ``1010`` is a name)."""
     out: dict[str, Any] = {}
     for item in given:
-        column, sign, value = item.partition("=")
+        name, sign, value = item.partition("=")
         if not sign:
             raise OptionError(f"--condition {item!r} must be column=value, column=a,b or column=low..high")
-        if ".." in value:
-            ends = value.split("..", 1)
-            out[column] = tuple(_json_or_text(e) if e else None for e in ends)
+        categories = schema[name].categories if name in schema else ()
+        named = bool(categories) and all(isinstance(c, str) for c in categories)
+        read: Callable[[str], Any] = str if named else _json_or_text
+        if named and value in categories:
+            out[name] = value
+        elif ".." in value:
+            out[name] = tuple(read(end) if end else None for end in value.split("..", 1))
         elif "," in value:
-            out[column] = [_json_or_text(v) for v in value.split(",")]
+            out[name] = [read(v) for v in value.split(",")]
         else:
-            out[column] = _json_or_text(value)
+            out[name] = read(value)
+    return out
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """``temperature=0.7``; numbers are read as numbers."""
+    out = {}
+    for item in given:
+        name, sign, value = item.partition("=")
+        if not sign:
+            raise OptionError(f"--option {item!r} must be name=value; zoo info NAME shows the options")
+        out[name] = _json_or_text(value)
     return out
 
 
@@ -279,9 +322,10 @@ def sample(
     from zoo.data.export import export
     from zoo.registry import load
 
-    options = {k: _json_or_text(v) for k, _, v in (o.partition("=") for o in option or [])}
+    options = _options(option or [])
     generator = load(name, revision, device=device)
-    export(generator, n, str(output), conditions=_conditions(condition or []) or None, seed=seed, options=options)
+    conditions = _conditions(condition or [], generator.schema) or None
+    export(generator, n, str(output), conditions=conditions, seed=seed, options=options)
     print(f"wrote {n:,} samples to {output}")
 
 
@@ -291,20 +335,25 @@ def evaluate(
     synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
     holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
     target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="report.html or report.json.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file .html, .json or .md.")] = Path("report.html"),
+    modality: Annotated[str, typer.Option(help="tabular, timeseries, image or text.")] = "tabular",
     quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
 ) -> None:
     """Measure synthetic data against real data and write a report."""
+    from zoo.data.export import atomic_file
     from zoo.data.form import native_form
     from zoo.evaluation import evaluate as run
 
-    form = native_form("tabular")
     if output.suffix not in (".html", ".json", ".md"):
         raise OptionError(f"{output} must end in .html, .json or .md")
-    tables = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
-    report = run(tables[0], tables[1], holdout=tables[2], target=target, seed=seed, quick=quick)
-    {".html": report.to_html, ".json": report.to_json, ".md": report.write_markdown}[output.suffix](output)
+    form = native_form(modality)
+    data = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
+    schema = form.infer(data[0])
+    report = run(data[0], data[1], holdout=data[2], target=target, schema=schema, seed=seed, quick=quick)
+    write = {".html": report.to_html, ".json": report.to_json, ".md": report.to_markdown}[output.suffix]
+    with atomic_file(str(output)) as temporary:
+        Path(temporary).write_text(write(), encoding="utf-8")
     print(report)
     print(f"wrote {output}")
 

@@ -150,12 +150,18 @@ def to_number(values: Any, column: Column) -> np.ndarray:
 
     series = pd.Series(values) if not isinstance(values, pd.Series) else values
     if column.kind in ("datetime", "date"):
-        times = pd.to_datetime(series, utc=True)
-        out = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        try:
+            times = pd.to_datetime(series, utc=True, format="ISO8601")
+        except ValueError:  # a caller's own spelling of one value; slow, and columns never need it
+            times = pd.to_datetime(series, utc=True, format="mixed")
+        ticks = times.dt.tz_convert(None).to_numpy()  # not a difference of Timestamps: those end in the year 2262
+        steps = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[np.datetime_data(ticks.dtype)[0]]
+        return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / steps)
     elif column.kind == "duration":
         if not pd.api.types.is_numeric_dtype(series):
             series = pd.to_timedelta(series)
-        out = series / pd.Timedelta(seconds=1) if series.dtype.kind == "m" else series
+        second: Any = pd.Timedelta(seconds=1)
+        out = series / second if getattr(series.dtype, "kind", "") == "m" else series
     else:
         out = pd.to_numeric(series)
     return out.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -295,7 +301,7 @@ def parse(
             what = f"it conditions on {', '.join(map(repr, allowed))}" if allowed else "it takes no conditions"
             raise ConditionError(f"{family} cannot condition on {name!r}; {what}")
         column = schema[str(name)]
-        value = conditions[name]
+        value: Any = conditions[name]  # type: ignore[index]
         if is_table:
             if isinstance(value, pd.DataFrame):
                 raise ConditionError(f"the table of conditions has column {name!r} twice; drop one")

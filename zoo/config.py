@@ -36,10 +36,14 @@ class Range:
         if self.low is None and self.high is None:
             return "any number"
         if self.high is None:
-            return f"{'above' if self.open_low else 'at least'} {self.low:g}"
+            return f"{'above' if self.open_low else 'at least'} {_number(self.low)}"
         if self.low is None:
-            return f"at most {self.high:g}"
-        return f"{'above ' if self.open_low else ''}{self.low:g} to {self.high:g}"
+            return f"at most {_number(self.high)}"
+        return f"{'above ' if self.open_low else ''}{_number(self.low)} to {_number(self.high)}"
+
+
+def _number(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _name_of(annotation: Any) -> str:

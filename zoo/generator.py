@@ -241,7 +241,7 @@ class Generator(Component):
         if schema is None:
             schema = form.infer(native)
         form.check(native, schema)
-        if schema.private:
+        if schema.private or any(column.sensitive for column in schema):
             native, schema = form.protect(native, schema)
         before = dict(self.__dict__)
         try:
@@ -272,10 +272,7 @@ class Generator(Component):
         **options
             What the family declares in ``options``.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise OptionError(f"n={n!r} must be a whole number of at least 0")
-        n = int(n)
-        return self.form.concat(list(self._blocks(n, conditions, seed, options)))
+        return self.form.concat(list(self._sized_blocks(n, conditions, seed, options)))
 
     def stream(
         self, *, batch_size: int, conditions: Any = None, seed: int | None = None, **options: Any
@@ -298,6 +295,11 @@ class Generator(Component):
                 if held == batch_size:
                     yield form.concat(pending)
                     pending, held = [], 0
+
+    def _sized_blocks(self, n: int, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+            raise OptionError(f"n={n!r} must be a whole number of at least 0")
+        return self._blocks(int(n), conditions, seed, options)
 
     def _blocks(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
         """Check the arguments at once; then yield blocks 0, 1, …, the last one cut to make n samples."""

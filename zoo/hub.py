@@ -85,7 +85,7 @@ def fetch_repository(repo_id: str, revision: str | None = None) -> Path:
         raise RemoteError(f"cannot fetch {repo_id} from the Hugging Face Hub: {_first_line(error)}") from error
     except Exception as error:
         # huggingface_hub lets its HTTP client's own connection errors through, whose type depends on its version.
-        if type(error).__module__.split(".")[0] in ("httpx", "requests", "httpcore"):
+        if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise RemoteError(f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}") from error
         raise
     reference.parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,8 @@ def _draw_table(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> 
             known = np.concatenate([v[~np.isnan(v)] for v in numbers.values()])
             if len(known) == 0:
                 continue
-            edges = np.linspace(*np.quantile(known, [0.005, 0.995]), 31)
+            low, high = np.quantile(known, [0.005, 0.995]).tolist()
+            edges = np.linspace(low, high, 31)
             if edges[0] == edges[-1]:
                 edges = edges[0] + np.linspace(-0.5, 0.5, 31)
             for name, _, colour in parts:
@@ -108,29 +109,13 @@ def _draw_series(figure: "Figure", synthetic: Any, real: Any, schema: Schema) ->
 
 def _draw_images(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> None:
     """Rows of classes: left real, right synthetic."""
+    from zoo.data.image_io import sheet
+
     parts = [(n, d) for n, d in (("real", real), ("synthetic", synthetic)) if d is not None]
     for axis, (name, data) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         axis.imshow(sheet(data), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(name, fontsize=10)
         axis.set_axis_off()
-
-
-def sheet(images: Any, rows: int = 10, columns: int = 10) -> np.ndarray:
-    """A grid of images, ``uint8 (h, w[, 3])``; with labels, one row a class (the first ``rows`` classes)."""
-    n, height, width, depth = images.pixels.shape
-    grid = np.full((rows, columns, height + 2, width + 2, depth), 255, dtype=np.uint8)
-    labelled = images.labels is not None
-    if labelled:
-        present = np.unique(images.labels)[:rows]
-        chosen = [np.flatnonzero(images.labels == c)[:columns] for c in present]
-    else:
-        chosen = [np.arange(n)[i * columns : (i + 1) * columns] for i in range(rows)]
-    for i, index in enumerate(chosen):
-        for j, k in enumerate(index):
-            grid[i, j, 1:-1, 1:-1] = images.pixels[k]
-    used = max(1, sum(len(c) > 0 for c in chosen))
-    joined = grid[:used].swapaxes(1, 2).reshape(used * (height + 2), columns * (width + 2), depth)
-    return joined[..., 0] if depth == 1 else joined
 
 
 def _draw_texts(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> None:

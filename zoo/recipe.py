@@ -6,9 +6,12 @@ A recipe file says ``recipe = Recipe(...)`` and, under ``__main__``, ``recipe.ma
 held-out real data, and saves the artifact with its card and report.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
+import io
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,17 +118,36 @@ class Recipe:
 
     def run_arguments(self, arguments: list[str]) -> "Result":
         """Parse command-line arguments over this recipe's choices, and run."""
+        return run(self.parse(arguments), self)
+
+    def parse(self, arguments: list[str]) -> Any:
+        """This recipe's choices, changed by command-line arguments.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown field, with the nearest valid name, or a value that is out of range.
+        """
         import tyro
 
         choices = self.choices(smoke="--smoke" in arguments)
-        chosen = tyro.cli(
-            type(choices),
-            args=arguments,
-            default=choices,
-            prog=f"{self.family}/{self.data.name}",
-            description=f"Train {self.family} on {self.data.name}, evaluate it on held-out data, save it.",
-        )
-        return run(chosen, self)
+        _refuse_unknown(arguments, choices)
+        complaint = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(complaint):  # tyro draws boxes; an error of the zoo is one line
+                chosen = tyro.cli(
+                    type(choices),
+                    args=arguments,
+                    default=choices,
+                    prog=f"zoo train {self.name}",
+                    description=f"Train {self.family} on {self.data.name}, evaluate it on held-out data, save it.",
+                )
+        except SystemExit as error:
+            if error.code in (None, 0):  # --help
+                raise
+            raise ConfigError(_one_line(complaint.getvalue())) from error
+        check_config(chosen)
+        return chosen
 
     def choices(self, *, smoke: bool = False) -> Any:
         """All that a run may change, as one typed dataclass (its ``generator`` is of the family's own type)."""
@@ -161,7 +183,7 @@ class Recipe:
                 parts[part][name] = value
             else:
                 raise ConfigError(f"smoke setting {key!r} names no field; write data.rows, train.epochs and the like")
-        classes = {"data": Data, "generator": cls, "train": TrainConfig, "evaluate": Evaluate}
+        classes: dict[str, type] = {"data": Data, "generator": cls, "train": TrainConfig, "evaluate": Evaluate}
         built = {k: build(classes[k], v, owner=self.family if k == "generator" else k) for k, v in parts.items()}
         return kind(**built, **flat)
 
@@ -177,6 +199,34 @@ out
 smoke
     Run with the recipe's tiny settings, in seconds.
 """
+
+
+def _refuse_unknown(arguments: Sequence[str], choices: Any) -> None:
+    """Refuse an option that is no field, with the nearest one that is."""
+    known = {"help"}
+    for choice in dataclasses.fields(choices):
+        value = getattr(choices, choice.name)
+        names = [f"{choice.name}.{f}" for f in _fields(value)] if dataclasses.is_dataclass(value) else [choice.name]
+        for name in names:
+            known |= {name, re.sub(r"(\w+)$", r"no_\1", name)}  # switches have a negative
+    for argument in arguments:
+        option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        if argument.startswith("--") and option not in known:
+            shown = sorted(n for n in known if ".no_" not in n and not n.startswith("no_"))
+            flags = ["--" + n.replace("_", "-") for n in shown]
+            raise ConfigError(f"no field {argument.partition('=')[0]}; {nearest(argument.partition('=')[0], flags)}")
+
+
+def _one_line(complaint: str) -> str:
+    """The message in tyro's box, without box, help text and advice."""
+    text = re.sub(r"^[\s│╭╰─╮╯]*|[\s│╮╯]*$", "", complaint, flags=re.MULTILINE)
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("Argument helptext", "For full helptext", "Got errors")):
+            break
+        if line and not line.endswith("─"):  # the box's title
+            lines.append(line)
+    return re.sub(r"^Error parsing (\w+): (?=\1: )", "", " ".join(lines))
 
 
 def _fields(instance: Any) -> dict[str, Any]:
@@ -202,12 +252,14 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     recipe
         The recipe it came from.
     """
+    from zoo.artifact import check_target
     from zoo.say import say
 
     data: Data = chosen.data
     name = dataclasses.replace(recipe, data=data).name
     folder = Path(chosen.out) if chosen.out else Path("out") / name
     generator: Generator = chosen.generator
+    check_target(folder)  # now, and not after an hour of training
     train, holdout, target, private = _load(data, generator.form, chosen.seed)
     say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
     schema = generator.form.infer(train).replace(private=True) if private else None

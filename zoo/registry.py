@@ -117,6 +117,18 @@ def _class_in(module: Any) -> "type[Component]":
     return found[0]
 
 
+def summary(name: str) -> str:
+    """What a family is, in one line; read from its file without importing it."""
+    source = _families()[name]
+    return f"from {source.value}" if isinstance(source, EntryPoint) else first_line(source)
+
+
+def first_line(path: Path) -> str:
+    """The first line of a Python file's docstring."""
+    with open(path, encoding="utf-8") as file:
+        return file.readline().strip().strip('"').strip()
+
+
 def families_with(capability: str, modality: str | None = None) -> list[str]:
     """Families that declare a capability; imports every one of them."""
     from zoo.capabilities import capabilities
@@ -203,7 +215,7 @@ def find(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Pat
 
             return fetch_repository(f"{organisation}/{text.replace('/', '-')}", revision), None
     repository = _REPO.fullmatch(text)
-    if repository and text not in _families():
+    if repository and text.split("/")[0] not in MODALITIES:  # a mistyped family is no repository
         from zoo.hub import fetch_repository
 
         return fetch_repository(repository[1], revision), None
@@ -212,7 +224,8 @@ def find(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Pat
         raise UnknownNameError(
             f"{text!r} is a family; load an artifact of it ({nearest(text, known)}) or zoo.create it"
         )
-    raise UnknownNameError(f"no artifact {text!r}; {nearest(text, list_pretrained())}")
+    known = [*_families(), *list_pretrained()] if text.count("/") == 1 else list_pretrained()
+    raise UnknownNameError(f"no artifact {text!r}; {nearest(text, known)}")
 
 
 def _no_revision(name: str, revision: str | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
 
 if TYPE_CHECKING:
     from zoo.generator import Generator
@@ -40,7 +40,7 @@ def export(
     progress
         Show a bar; by default when standard error is a terminal.
     """
-    blocks = generator._blocks(n, conditions, seed, options or {})
+    blocks = generator._sized_blocks(n, conditions, seed, options or {})
     total = max(1, -(-n // generator.block_size))
     shown = _with_progress(blocks, total) if (sys.stderr.isatty() if progress is None else progress) else blocks
     suffix = Path(path).suffix.lower()
@@ -59,13 +59,14 @@ def _with_progress(blocks: Iterator[Any], total: int) -> Iterator[Any]:
 
 
 def _to_parquet(generator: "Generator", blocks: Iterator[Any], path: str) -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from zoo.data.table_io import to_arrow
 
     writer = None
     try:
         for block in blocks:
-            table = pa.Table.from_pandas(block, preserve_index=False)  # keeps pandas' dtypes in the metadata
+            table = to_arrow(block)  # keeps pandas' dtypes in the metadata
             if writer is None:
                 writer = pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema))
@@ -75,9 +76,11 @@ def _to_parquet(generator: "Generator", blocks: Iterator[Any], path: str) -> Non
 
 
 def _to_csv(generator: "Generator", blocks: Iterator[Any], path: str) -> None:
+    from zoo.data.table_io import write_csv_rows
+
     with open(path, "w", encoding="utf-8", newline="") as file:
         for i, block in enumerate(blocks):
-            block.to_csv(file, index=False, header=i == 0)
+            write_csv_rows(block, file, header=i == 0)
 
 
 @contextmanager
@@ -103,6 +106,8 @@ def atomic_file(path: str) -> Iterator[str]:
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, target)
     except OSError as error:
+        if isinstance(error, ZooError):  # such as a download that broke off
+            raise
         raise DataError(f"cannot write {target}: {error.strerror or error}; check the space left") from error
     finally:
         if os.path.exists(temporary):

@@ -28,7 +28,8 @@ def make_dataset(
     schema, form = generator.schema, generator.form
     tables = [form.to_arrow(block, schema) for block in generator._blocks(int(n), conditions, seed, options)]
     features = form.features(schema)
-    return datasets.Dataset(pa.concat_tables(tables).cast(features.arrow_schema)).cast(features)
+    info = datasets.DatasetInfo(features=features)
+    return datasets.Dataset(pa.concat_tables(tables).cast(features.arrow_schema), info=info)
 
 
 class _BlockTables:

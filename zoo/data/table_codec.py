@@ -21,6 +21,7 @@ from zoo.data.table_values import (
     category_dtype,
     codes_of,
     format_iso,
+    frame,
     from_arrow_strings,
     time_unit,
 )
@@ -161,7 +162,7 @@ class TableCodec:
                 values = np.asarray(columns[name])
                 _check_values(column, values, n)
             out[name] = self._decoders[name](values)
-        return pd.DataFrame(out, index=pd.RangeIndex(n), copy=False)
+        return frame(out, n)
 
 
 def _check_values(column: Column, values: np.ndarray, n: int) -> None:
@@ -209,7 +210,7 @@ def _discrete_decoder(column: Column) -> Callable[[np.ndarray], Any]:
         if isinstance(pandas_dtype, np.dtype):
             filler = [np.nan] if pandas_dtype.kind == "f" else values[:1]  # non-nullable types have no -1
             return functools.partial(_take, np.array([*values, *filler], dtype=pandas_dtype))
-        return functools.partial(_take_masked, pd.array([*values, None], dtype=dtype))
+        return functools.partial(_take_masked, pd.Series([*values, None], dtype=dtype).array)
     except (TypeError, ValueError) as error:
         raise SchemaError(f"column {column.name!r}: its categories are not of dtype {dtype}") from error
 
@@ -223,7 +224,7 @@ def _take_masked(table: Any, codes: np.ndarray) -> Any:
 
 
 def _take_category(dtype: pd.CategoricalDtype, codes: np.ndarray) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)  # type: ignore[call-overload]
+    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)
 
 
 def _take_strings(table: pa.Array, dtype: str, codes: np.ndarray) -> Any:
@@ -233,7 +234,7 @@ def _take_strings(table: pa.Array, dtype: str, codes: np.ndarray) -> Any:
 
 
 def _all_missing(dtype: str, codes: np.ndarray) -> Any:
-    return pd.array([None], dtype=dtype).take(np.zeros(len(codes), dtype=np.int64))
+    return pd.Series([None], dtype=dtype).array.take(np.zeros(len(codes), dtype=np.int64))
 
 
 # Numbers and times
@@ -304,7 +305,9 @@ def _ticks(column: Column) -> tuple[int, int]:
 
 def _decode_time(column: Column, unit: str, ticks: tuple[int, int], seconds: np.ndarray) -> Any:
     """Times from seconds, rounded to ``unit`` and clipped to ``ticks`` steps of it."""
-    values = np.asarray(seconds, dtype=np.float64) / SECONDS[unit]
+    values = np.asarray(seconds, dtype=np.float64)
+    # Times a whole number, which is exact to half a microsecond from 1834 to 2106; 1e-6 itself is rounded.
+    values = values / SECONDS[unit] if SECONDS[unit] >= 1 else values * round(1 / SECONDS[unit])
     missing = np.isnan(values)
     np.rint(values, out=values)
     np.clip(values, -9.2e18, 9.2e18, out=values)

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoo.data.table_values import STRING_DTYPES, from_arrow_strings
+from zoo.data.table_values import STRING_DTYPES, from_arrow_strings, join
 from zoo.errors import SchemaError
 from zoo.schema import Column
 
@@ -205,7 +205,7 @@ def fill(column: Column, first_row: int, n: int) -> Any:
         numbers = pc.utf8_lpad(numbers, pattern.get("width", 1), "0")
         ends = (pa.scalar(pattern.get(e, ""), pa.large_string()) for e in ("prefix", "suffix"))
         prefix, suffix = ends
-        return from_arrow_strings(pc.binary_join_element_wise(prefix, numbers, suffix, ""), column.dtype)
+        return from_arrow_strings(join(prefix, numbers, suffix), column.dtype)
     if pattern["form"] == "shape" or not column.dtype.lower().lstrip("u").startswith(("int", "float")):
         raise SchemaError(f"column {column.name!r}: an identifier of dtype {column.dtype} cannot have its pattern")
     base = np.dtype(column.dtype.lower())
@@ -214,7 +214,7 @@ def fill(column: Column, first_row: int, n: int) -> Any:
 
 
 def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int) -> np.ndarray:
-    """Whole numbers for rows ``uint64 (n,)``; they wrap round at ``room`` (a power of 2), when all are used."""
+    """Whole numbers for rows ``uint64 (n,)``; they wrap round after ``room`` (a power of 2), when all are used."""
     if pattern["form"] == "sequence":
         numbers = np.uint64(pattern["step"]) * rows
     else:
@@ -222,12 +222,14 @@ def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int) -> np.ndarray
         chunk, place = rows // np.uint64(size), rows % np.uint64(size)
         # An affine permutation of 0 … size - 1; the factor is the coprime nearest below the golden section.
         factor = next(f for f in range(max(1, int(size * 0.6180339887)), 0, -1) if math.gcd(f, size) == 1)
-        place = (place * np.uint64(factor) + _mix(chunk) % np.uint64(size)) % np.uint64(size)
-        numbers = chunk * np.uint64(size) + place
+        moved = (place * np.uint64(factor) + _mix(chunk) % np.uint64(size)) % np.uint64(size)
+        numbers = chunk * np.uint64(size) + moved
+    if pattern["start"] < 0:  # room of these count up from there, below the type's greatest
+        return (numbers & np.uint64(room - 1)).astype(np.int64) + np.int64(pattern["start"])
     return (numbers + np.uint64(pattern["start"] % room)) & np.uint64(room - 1)
 
 
-def _mix(state: np.ndarray) -> np.ndarray:
+def _mix(state: Any) -> Any:
     """The finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), on ``uint64``."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -244,7 +246,8 @@ def _shapes(parts: list[Any], rows: np.ndarray) -> pa.Array:
     alphabets = [
         np.frombuffer(p[0].encode(), dtype=np.uint8) for p in parts if not isinstance(p, str) for _ in range(p[1])
     ]
-    digits, rest = [], rows
+    digits: list[np.ndarray] = []
+    rest = rows
     for alphabet in reversed(alphabets):
         radix = np.uint64(len(alphabet))
         digits.append(rest % radix)
@@ -272,7 +275,7 @@ def _shapes(parts: list[Any], rows: np.ndarray) -> pa.Array:
     if rest.any():
         more = pa.array(rest).cast(pa.large_string())
         more = pc.if_else(pa.array(rest > 0), more, pa.scalar("", pa.large_string()))
-        strings = pc.binary_join_element_wise(strings, more, "")
+        strings = join(strings, more)
     return strings
 
 
@@ -285,7 +288,7 @@ def _texts(column: Column, pattern: dict[str, Any], rows: np.ndarray) -> pa.Arra
     row_of = np.repeat(chance, count)
     place = _mix(row_of ^ np.arange(len(row_of), dtype=np.uint64) - np.repeat(offsets[:-1], count).astype(np.uint64))
     chosen = words.take(pa.array((place % np.uint64(len(words))).astype(np.int64)))
-    texts = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), " ")
+    texts = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), pa.scalar(" ", pa.large_string()))
     if column.maximum is not None:
         texts = pc.utf8_slice_codeunits(texts, 0, int(column.maximum))
     if column.minimum is not None:

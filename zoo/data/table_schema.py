@@ -9,8 +9,8 @@ The rules, in order; *present* values are those that are not missing:
   at least half of their range (a permuted count); else ``integer``;
 - floats: ``float``, with ``decimals`` when all values have at most 6 digits after the point (0 for integers that
   became floats because some were missing);
-- strings: ``datetime`` when all have one ISO 8601 form (what a CSV file makes of times); ``identifier`` when at least 50
-  rows are all distinct and of one structure (see :mod:`zoo.data.table_fill`); ``category`` when there are at most 50
+- strings: ``datetime`` when all have one ISO 8601 form (what a CSV file makes of times); ``identifier`` when at least
+  50 rows are all distinct and of one structure (see :mod:`zoo.data.table_fill`); ``category`` when there are at most 50
   different ones, or when at least half of the rows share their value with another row (a postcode with thousands of
   values is a category, a name is not); else free ``text``. Sentences that hardly repeat are ``text`` at any number.
 
@@ -66,7 +66,7 @@ def infer_column(values: pd.Series) -> Column:
     """The :class:`~zoo.schema.Column` of one column; its name is the series' name."""
     dtype = values.dtype
     kind = check_type(values)
-    about = {"name": str(values.name), "dtype": str(dtype), "nullable": bool(values.isna().any())}
+    about: dict[str, Any] = {"name": str(values.name), "dtype": str(dtype), "nullable": bool(values.isna().any())}
     if kind == "category":
         return _infer_category(values, about)
     present = values.dropna() if about["nullable"] else values
@@ -113,10 +113,10 @@ def check_type(values: pd.Series) -> str:
     if isinstance(dtype, pd.SparseDtype):
         raise DataError(f"column {name!r} is sparse; use df[{name!r}] = df[{name!r}].sparse.to_dense()")
     known = {"i": "integer", "u": "integer", "f": "float", "b": "boolean", "M": "datetime", "m": "duration"}
-    if dtype == object:
+    if str(dtype) == "object":
         return _check_objects(values)
-    letter = getattr(dtype, "kind", "O")
-    if letter not in known or (letter == "f" and dtype.itemsize > 8):
+    letter, size = getattr(dtype, "kind", "O"), getattr(dtype, "itemsize", 0)
+    if letter not in known or (letter == "f" and size > 8):
         cure = _REMEDIES.get({"c": "complex"}.get(letter, ""), "df[{name!r}].astype(str)").format(name=name)
         raise DataError(f"column {name!r} has the unsupported dtype {dtype}; use df[{name!r}] = {cure}")
     return known[letter]
@@ -167,9 +167,9 @@ def _infer_category(values: pd.Series, about: dict[str, Any]) -> Column:
         )
     if any(isinstance(v, float) and not np.isfinite(v) for v in listed):
         raise DataError(f"column {name!r} has an infinite category; rename it")
-    if not values.notna().any():
-        return Column(kind="constant", **about)
-    pattern = None if pd.Index(listed).dtype == kinds.dtype else str(kinds.dtype)
+    pattern = None if pd.Index(listed, dtype=None if listed else object).dtype == kinds.dtype else str(kinds.dtype)
+    if not listed:
+        return Column(kind="constant", pattern=pattern, **about)
     plain = len(listed) == 1 and not values.cat.ordered and not about["nullable"]
     kind = "ordinal" if values.cat.ordered else "constant" if plain else "category"
     return Column(kind=kind, categories=tuple(listed), pattern=pattern, **about)  # type: ignore[arg-type]

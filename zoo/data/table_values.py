@@ -43,7 +43,14 @@ ISO_FORMATS: dict[str, tuple[str, str, str, str]] = {"%Y-%m-%d": (f"^{_DAY_REGEX
 TIME_PATTERNS: dict[str, str] = {p: f[1] for p, f in ISO_FORMATS.items()} | {"%Y-%m-%d %H": "h"}
 
 
-def string_dtype(dtype: str) -> pd.StringDtype:
+def frame(columns: dict[str, Any], n: int) -> pd.DataFrame:
+    """A table of ``n`` rows from arrays, without copies; objects stay objects, which pandas would take for text."""
+    index = pd.RangeIndex(n)
+    kept = {k: pd.Series(v, index=index, dtype=object, copy=False) if v.dtype == "O" else v for k, v in columns.items()}
+    return pd.DataFrame(kept, index=index, copy=False)
+
+
+def string_dtype(dtype: str) -> Any:
     """pandas' dtype for ``"str"`` (missing is NaN) or ``"string"`` (missing is ``pd.NA``)."""
     return pd.StringDtype("pyarrow", na_value=np.nan if dtype == "str" else pd.NA)
 
@@ -69,7 +76,13 @@ def from_arrow_strings(values: pa.Array | pa.ChunkedArray, dtype: str) -> Any:
     """A pandas array of dtype ``str``, ``string`` or ``object`` from Arrow ``large_string``; no copy but for object."""
     if dtype == "object":
         return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-    return ArrowStringArray(values, dtype=string_dtype(dtype))
+    make: Any = ArrowStringArray
+    return make(values, dtype=string_dtype(dtype))
+
+
+def join(*parts: Any) -> pa.Array:
+    """Strings of ``large_string`` arrays and scalars, one behind the other."""
+    return pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))  # all must be of one type
 
 
 def is_textual(values: pd.Series) -> bool:
@@ -79,18 +92,17 @@ def is_textual(values: pd.Series) -> bool:
     return values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) == "string"
 
 
+def _all_match(values: pa.ChunkedArray, regex: str) -> bool:
+    return pc.all(pc.match_substring_regex(values, regex)).as_py()
+
+
 def detect_iso(values: pa.ChunkedArray) -> str | None:
     """The one ISO 8601 pattern of :data:`ISO_FORMATS` in which all present strings are valid times, else None."""
     present = values.drop_null()
     if not len(present):
         return None
-    first = present[0].as_py()
-    for pattern, (regex, _, _, _) in ISO_FORMATS.items():
-        if pc.match_substring_regex(pa.array([first]), regex)[0].as_py():
-            break
-    else:
-        return None
-    if not pc.all(pc.match_substring_regex(present, regex)).as_py():
+    pattern = next((p for p, (regex, *_) in ISO_FORMATS.items() if _all_match(present[:1], regex)), None)
+    if pattern is None or not _all_match(present, ISO_FORMATS[pattern][0]):
         return None
     times = pd.to_datetime(pd.Series(from_arrow_strings(present, "str")), format="ISO8601", errors="coerce", utc=True)
     return None if times.isna().any() else pattern
@@ -106,7 +118,7 @@ def format_iso(times: np.ndarray, pattern: str) -> pa.Array:
         text = pc.utf8_slice_codeunits(text, 0, 16)
     if mark == "T":
         text = pc.replace_substring(text, " ", "T", max_replacements=1)
-    return pc.binary_join_element_wise(text, pa.scalar("Z", pa.large_string()), "") if zone else text
+    return join(text, pa.scalar("Z", pa.large_string())) if zone else text
 
 
 def time_unit(column: Column) -> str:
@@ -133,6 +145,27 @@ def time_unit(column: Column) -> str:
     return column.dtype.split("[")[1].rstrip("]").split(",")[0]
 
 
+def column_step(column: Column) -> float:
+    """Distance of neighbouring values in the numbers of ``to_number``: 1 of integers, the unit of times in seconds,
+    a decimal's last digit; 0 of floats that are not rounded.
+    """
+    if column.is_time:
+        return SECONDS[time_unit(column)]
+    if column.kind == "integer":
+        return 1.0
+    return 0.0 if column.decimals is None else 10.0**-column.decimals
+
+
+def whole_steps(column: Column, low: float, high: float) -> tuple[float, float]:
+    """The range ``low`` to ``high`` drawn in to values that the column can hold; empty when the first is above the
+    second."""
+    step = column_step(column)
+    if not step:
+        return low, high
+    ends = ((low, np.ceil, -1e-9), (high, np.floor, 1e-9))
+    return tuple(float(inwards(v / step + slack) * step) if np.isfinite(v) else v for v, inwards, slack in ends)  # type: ignore[return-value]
+
+
 def bounds(column: Column) -> tuple[float, float]:
     """Closed range of a numeric or time column in the numbers of ``to_number``; infinite where it is open."""
     low, high = column.minimum, column.maximum
@@ -146,7 +179,7 @@ def category_dtype(column: Column) -> pd.CategoricalDtype:
     values = pd.Index(list(column.categories))
     if column.pattern is not None:
         try:
-            values = values.astype(column.pattern)  # type: ignore[call-overload]
+            values = values.astype(column.pattern)
         except (TypeError, ValueError) as error:
             raise SchemaError(f"column {column.name!r}: its categories are not of dtype {column.pattern!r}") from error
     elif not len(values):

@@ -11,7 +11,7 @@ from zoo.data.form import NativeForm
 from zoo.data.table_check import check_table, equal_tables
 from zoo.data.table_fill import fill
 from zoo.data.table_schema import infer_schema
-from zoo.data.table_values import category_dtype, codes_of
+from zoo.data.table_values import category_dtype, codes_of, frame
 from zoo.errors import DataError, SchemaError
 from zoo.schema import Column, Schema
 
@@ -66,7 +66,7 @@ class TableForm(NativeForm):
         return data[name]
 
     def concat(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Join tables of the same columns and dtypes; a list is emptied, so that little more than the result is held."""
+        """Join tables of the same columns and dtypes; a list is emptied, so that little more than one is held."""
         return concat_tables(parts)
 
     def equal(self, a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -106,7 +106,7 @@ class TableForm(NativeForm):
                 columns[column.name] = fill(column, first_row, len(block))
             else:
                 raise SchemaError(f"the block lacks column {column.name!r}, which has to be sampled")
-        return pd.DataFrame(columns, index=pd.RangeIndex(len(block)), copy=False)
+        return frame(columns, len(block))
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def concat_tables(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         else:
             columns[name] = type(arrays[0])._concat_same_type(arrays)
         del arrays
-    return pd.DataFrame(columns, index=pd.RangeIndex(n), copy=False)
+    return frame(columns, n)
 
 
 # Arrow and Hugging Face types

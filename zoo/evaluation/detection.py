@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.evaluation.learners import FOLDS, auc_interval, cross_fitted_scores
+from zoo.evaluation.learners import FOLDS, MIN_ROWS, auc_interval, cross_fitted_scores
 from zoo.evaluation.metric import Measurement, NotComputable, Trial, metric
 
 
@@ -25,6 +25,9 @@ def c2st_auc(trial: Trial) -> Measurement:
     none (``details["real_rows_from"]`` says which). Tables and features of series: histogram gradient
     boosting, 200 iterations, rate 0.08. Images: the same on principal components of the pixels. Texts:
     logistic regression on TF-IDF of character n-grams.
+
+    A value clearly below 0.5 is no merit: it comes about when equal samples stand on both sides, so that a sample's
+    twin in another fold bears the other label.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -33,12 +36,14 @@ def c2st_auc(trial: Trial) -> Measurement:
     real = trial.train if trial.holdout is None else trial.holdout
     n = min(kit.length(real), kit.length(trial.synthetic), trial.limits.detection)
     if n < FOLDS:
-        raise NotComputable(f"{n} rows of each kind are fewer than the {FOLDS} folds")
+        raise NotComputable(f"there are {n} rows of each kind, fewer than the {FOLDS} folds")
     real = trial.sample(real, n, "detection.real")
     synthetic = trial.sample(trial.synthetic, n, "detection.synthetic")
     features = kit.features(synthetic, real)
     if features.parts[0].shape[1] == 0:
         raise NotComputable("there is nothing that a classifier could look at")
+    if features.learner == "boosting" and 2 * n * (FOLDS - 1) // FOLDS < MIN_ROWS:
+        raise NotComputable(f"{n} rows of each kind are too few for a classifier to learn from")
     y = np.repeat([1, 0], n)
     auc = float(roc_auc_score(y, cross_fitted_scores(features, y, trial.seed)))
     return Measurement(

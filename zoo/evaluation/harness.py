@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 import zoo
+from zoo.errors import DataError
 from zoo.evaluation.kit import make_kit, modality_of
 from zoo.evaluation.metric import QUICK, Anchor, Limits, Metric, NotApplicable, NotComputable, Trial, select
 from zoo.evaluation.report import Report, Score
 from zoo.schema import Schema
 
 Progress = Callable[[str, int, int], None]
+_FREE_OVERLAP = 0.02  # of the holdout, shared with train, before the report speaks of it
 _TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
 
 
@@ -41,6 +43,7 @@ def run(
     parts = {"train": train, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
     data = kit.prepare(parts, target)
     target = target if target is not None else kit.default_target()
+    notes = _overlap(kit, data)
     base = _base_trial(kit, data, target, seed, QUICK if quick else Limits())
     anchors = _Anchors(base)
     scores = []
@@ -65,8 +68,35 @@ def run(
         naive=kit.naive,
         subsampling=_subsampling(base.limits),
         versions=_versions(),
+        notes=notes,
         seconds=round(time.perf_counter() - started, 2),
         views=views,
+    )
+
+
+def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
+    """What has to be said of a holdout that shares samples with train; nothing where there are no more than chance has.
+
+    Chance is judged by how often training samples have a twin among themselves: in a table of few categories, many do.
+
+    Raises
+    ------
+    DataError
+        If the holdout is the training data.
+    """
+    if "holdout" not in data:
+        return ()
+    train, holdout = kit.fingerprints(data["train"], data["holdout"])
+    if len(np.unique(train)) > 1 and np.array_equal(np.sort(train), np.sort(holdout)):
+        raise DataError("holdout has exactly the samples of train; give samples that the generator has not seen")
+    _, place, counts = np.unique(train, return_inverse=True, return_counts=True)
+    usual = float((counts[place] > 1).mean())
+    shared = float(np.isin(holdout, train).mean())
+    if shared <= 2 * usual + _FREE_OVERLAP:
+        return ()
+    return (
+        f"{shared:.1%} of the holdout samples are also training samples; if they were not set aside before training, "
+        "every score that uses the holdout is too favourable, and privacy cannot be judged.",
     )
 
 

@@ -10,6 +10,9 @@ from zoo.evaluation.kit import Features
 ITERATIONS = 200
 LEARNING_RATE = 0.08
 FOLDS = 3
+# A leaf of the boosted trees holds at least 20 rows; with fewer than two leaves' worth nothing is learned, and a score
+# would say "cannot be told apart" of anything.
+MIN_ROWS = 40
 
 
 def make_classifier(features: Features, seed: int) -> Any:
@@ -52,9 +55,15 @@ def make_regressor(features: Features, seed: int) -> Any:
 
 
 def fit_quietly(model: Any, x: Any, y: np.ndarray) -> Any:
-    """Fit; that logistic regression stops before full convergence is no news to a reader of the report."""
+    """Fit; that logistic regression stops before full convergence is no news to a reader of the report.
+
+    A column without any value in ``x`` is taken as constant: the trees cannot bin it, and learn nothing from it.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
+    if isinstance(x, np.ndarray):
+        empty = np.isnan(x).all(axis=0)
+        x = np.where(empty, 0.0, x) if empty.any() else x
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y)
@@ -91,7 +100,7 @@ def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, flo
     return float(max(auc - half, 0.0)), float(min(auc + half, 1.0))
 
 
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """95 % Wilson score interval of a share among ``n``."""
     z = 1.96
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)

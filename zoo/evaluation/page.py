@@ -23,6 +23,15 @@ _ANSWERS = {
     "utility": ("utility.tstr_auc", "utility.tstr_r2", "utility.tstr_accuracy"),
     "privacy": ("privacy.closer_to_train", "privacy.verbatim"),
 }
+# what the headline scores ask, in words of their own
+_PLAIN = {
+    "fidelity.trends": "How columns hang together:",
+    "fidelity.trends_all": "How columns hang together:",
+    "fidelity.shapes": "The distribution of each column:",
+    "utility.tstr_auc": "A model that learned from it, tested on real cases:",
+    "utility.tstr_r2": "A model that learned from it, tested on real cases:",
+    "utility.tstr_accuracy": "A model that learned from it, tested on real cases:",
+}
 _MARKS = ("synthetic", "real", "naive", "copy")
 _MAX_HEAT = 40
 _WIDTH = 240.0
@@ -38,7 +47,7 @@ def render(report: "Report") -> str:
     return template.render(
         report=report,
         cards=[_card(report, question) for question in _QUESTIONS if _of(report, question)],
-        groups=[(_QUESTIONS.get(q, q), [_row(s, report) for s in _of(report, q)]) for q in _questions(report)],
+        groups=[(_QUESTIONS.get(q, q), _rows(_of(report, q), report)) for q in _questions(report)],
         names=_names(report),
         columns=[_marginal(c) for c in report.views.get("columns", ())],
         heat=_heat(report),
@@ -75,7 +84,7 @@ def _card(report: "Report", question: str) -> dict[str, Any]:
     """The answer to one question: a grade (good, fair, poor, none), a word and a sentence."""
     by_name = {s.name: s for s in _of(report, question)}
     picked = next((by_name[n] for n in _ANSWERS[question] if n in by_name and by_name[n].value is not None), None)
-    out = {"question": _QUESTIONS[question], "score": picked, "grade": "none"}
+    out = {"question": _QUESTIONS[question], "figures": _figures(picked, report), "grade": "none"}
     if picked is None:
         reasons = [s.reason for s in by_name.values() if s.reason]
         return out | {"word": "not measured", "text": f"Not computable: {reasons[0]}." if reasons else ""}
@@ -84,24 +93,65 @@ def _card(report: "Report", question: str) -> dict[str, Any]:
     return out | {"grade": grade, "word": word, "text": text}
 
 
+def _figures(score: "Score | None", report: "Report") -> list[tuple[str, str, str]]:
+    """The score and its anchors as (mark, name, number), for the first screen."""
+    if score is None:
+        return []
+    short = {"synthetic": "synthetic", "real": "real", "naive": report.naive, "copy": "copies"}
+    values = {"synthetic": score.value, **score.anchors}
+    return [(m, short[m], _number(values[m])) for m in _MARKS if values.get(m) is not None]
+
+
+def _percent(share: float) -> str:
+    """A share in percent: two digits that count, but neither 1e+02 % nor 0 % for a few."""
+    percent = 100 * share
+    if percent >= 10 or percent == 0:
+        return f"{percent:.0f} %"
+    return f"{percent:.2g} %" if percent >= 0.01 else "under 0.01 %"
+
+
 def _judge_distance(score: "Score", report: "Report") -> tuple[str, str, str]:
     place = score.normalised
     if place is None:
-        return (
-            "none",
-            "no verdict",
-            "Real data and the naive generator score the same here, so it tells nothing apart.",
-        )
-    percent = f"{max(place, 0) * 100:.0f} %"
-    text = f"It covers {percent} of the way from {report.naive} to real data ({score.title})."
+        return _judge_by_real(score)
+    text = f"{_PLAIN[score.name]} {_place(place, report.naive)}"
     if place >= 0.9:
         return "good", "close to real", text
     return ("fair", "partly", text) if place >= 0.6 else ("poor", "far from real", text)
 
 
+def _judge_by_real(score: "Score") -> tuple[str, str, str]:
+    """Where the naive generator is as good as real data, those alone are the measure: how far each is from ideal."""
+    real = score.anchors.get("real")
+    if score.value is None or real is None or score.ideal is None:
+        return "none", "no verdict", "There are too few real samples to say what real data would get."
+    off, usual = abs(score.ideal - score.value), abs(score.ideal - real)
+    if off <= 1.25 * usual + 0.005:
+        return "good", "close to real", f"{_PLAIN[score.name]} as good as real data."
+    text = f"{_PLAIN[score.name]} {_number(off)} from perfect, where real data are {_number(usual)}."
+    return ("fair", "partly", text) if off <= 3 * usual + 0.02 else ("poor", "far from real", text)
+
+
+def _place(place: float, naive: str) -> str:
+    """Where a score stands between the naive generator (0) and real data (1), in words."""
+    if place <= 0:
+        return f"no better than {naive}, which keep nothing of it."
+    if place >= 0.995:
+        return "as good as real data."
+    return f"{place * 100:.0f} % of the way from {naive} to real data."
+
+
 def _judge_detection(score: "Score", report: "Report") -> tuple[str, str, str]:
     assert score.value is not None
-    right = f"{max(score.value, 0.5) * 100:.0f} %"
+    highest = score.interval[1] if score.interval is not None else score.value
+    if highest < 0.45:
+        return (
+            "poor",
+            "odd: worse than guessing",
+            "That happens when equal samples stand on both sides: the generator has returned the real samples that it "
+            "is compared with.",
+        )
+    right = _percent(max(score.value, 0.5))
     text = f"Shown one synthetic and one real sample, a classifier picks the right one {right} of the time."
     if score.value <= 0.6:
         return "good", "hardly", text
@@ -115,19 +165,32 @@ def _judge_privacy(score: "Score", report: "Report") -> tuple[str, str, str]:
     excess = copies is not None and copies.value is not None and copies.value > max(2 * usual, 0.001)
     said = ""
     if copies is not None and copies.value is not None:
-        said = f" {copies.value * 100:.2g} % are exact copies (real strangers: {usual * 100:.2g} %)."
+        said = f" Exact copies: {_percent(copies.value)} ({_percent(usual)} among real strangers)."
     if score.name == "privacy.verbatim":
         text = f"{said.strip()} Without a holdout nothing more can be said."
         return ("poor", "copies found", text) if excess else ("none", "no copies found", text)
     worst = score.anchors.get("copy") or 1.0
     place = max(0.0, (score.value - 0.5) / (worst - 0.5)) if worst > 0.5 else 0.0
-    share = f"{score.value * 100:.0f} %"
-    text = f"{share} lie nearer to a training record than to a stranger's (50 % is chance).{said}"
-    if excess or place > 0.3:
+    share = _percent(score.value)
+    text = f"{share} lie nearer to a training record than to a stranger's; chance gives 50 %.{said}"
+    clear = score.interval is None or score.interval[0] > 0.5
+    if excess or (clear and place > 0.3):
         return "poor", "signs of copying", text
-    if place > 0.1:
+    if clear and place > 0.1:
         return "fair", "some closeness", text
     return "good", "no sign of it", text + " This is weak evidence, not a guarantee."
+
+
+def _rows(scores: list["Score"], report: "Report") -> list[dict[str, Any]]:
+    """The scores of one question; those that lack the same thing are shown as one."""
+    rows: dict[str, dict[str, Any]] = {}
+    for score in scores:
+        key = score.name if score.reason is None else score.reason
+        if key in rows:
+            rows[key]["title"] += f" · {score.title.split(': ')[-1]}"
+        else:
+            rows[key] = _row(score, report)
+    return list(rows.values())
 
 
 def _row(score: "Score", report: "Report") -> dict[str, Any]:
@@ -146,6 +209,7 @@ def _row(score: "Score", report: "Report") -> dict[str, Any]:
     shown = {k: v for k, v in score.details.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
     return {
         "score": score,
+        "title": score.title,
         "marks": [(k, at[k], present[k]) for k in _MARKS if k in at],
         "low": low,
         "high": high,

@@ -16,28 +16,41 @@ _CHUNK = 1024  # rows of distances at a time: 1024 x 16,000 float32 take 66 MB
 _TIE = 1e-5
 
 
-def nearest_distances(points: Any, reference: Any) -> np.ndarray:
-    """Distance of each row to the closest row of ``reference``: ``float64 (N,)``.
+def nearest(points: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Distance ``float64 (N,)`` of each row to the closest row of ``reference``, and that row's index ``int64 (N,)``.
 
     Dense rows: Euclidean; the closest row is searched by inner products in float32 and its distance then
     computed exactly in float64, so that a copy is at distance 0. Sparse unit rows: 1 minus the cosine.
     Memory is bounded by 1,024 rows of distances at a time.
     """
-    out = np.empty(points.shape[0])
+    distance, index = np.empty(points.shape[0]), np.empty(points.shape[0], dtype=np.int64)
     if hasattr(points, "tocsr"):
         transposed = reference.T.tocsr()
-        for start in range(0, len(out), _CHUNK):
-            cosine = (points[start : start + _CHUNK] @ transposed).max(axis=1).toarray().ravel()
-            out[start : start + _CHUNK] = np.maximum(1 - cosine, 0)
-        return out
+        for start in range(0, len(distance), _CHUNK):
+            cosine = points[start : start + _CHUNK] @ transposed
+            index[start : start + _CHUNK] = np.asarray(cosine.argmax(axis=1)).ravel()
+            distance[start : start + _CHUNK] = np.maximum(1 - cosine.max(axis=1).toarray().ravel(), 0)
+        return distance, index
     centre = reference.mean(axis=0)  # centred, so that float32 loses little
     points, reference = points - centre, reference - centre
     half_norms = 0.5 * np.einsum("ij,ij->i", reference, reference)
-    for start in range(0, len(out), _CHUNK):
+    for start in range(0, len(distance), _CHUNK):
         block = points[start : start + _CHUNK]
-        closest = reference[(block @ reference.T - half_norms).argmax(axis=1)]
-        out[start : start + _CHUNK] = np.linalg.norm(block.astype(np.float64) - closest, axis=1)
-    return out
+        closest = (block @ reference.T - half_norms).argmax(axis=1)
+        index[start : start + _CHUNK] = closest
+        distance[start : start + _CHUNK] = np.linalg.norm(block.astype(np.float64) - reference[closest], axis=1)
+    return distance, index
+
+
+def effective_samples(nearest_record: np.ndarray) -> float:
+    """How many independent samples a share over these nearest records is worth: ``N**2 / sum(n_i**2)``.
+
+    ``n_i`` samples have record i as their nearest. Whether record i is one of train or of the holdout is chance for a
+    generator that copies nobody, and decides over all n_i at once; so the share varies as if only so many samples had
+    been asked (a variance of 0.25 * sum(n_i**2) / N**2), and not N.
+    """
+    counts = np.unique(nearest_record, return_counts=True)[1].astype(np.float64)
+    return float(counts.sum() ** 2 / (counts**2).sum())
 
 
 def closer_share(to_train: np.ndarray, to_holdout: np.ndarray) -> tuple[float, float]:
@@ -79,18 +92,20 @@ def closer_to_train(trial: Trial) -> Measurement:
     points, a, b = kit.points(train, synthetic, train, holdout)
     if points.shape[1] == 0:
         raise NotComputable("there is no column in which distances mean anything")
-    to_train, to_holdout = nearest_distances(points, a), nearest_distances(points, b)
+    (to_train, in_train), (to_holdout, in_holdout) = nearest(points, a), nearest(points, b)
     share, ties = closer_share(to_train, to_holdout)
+    worth = effective_samples(np.where(to_train <= to_holdout, in_train, n + in_holdout))
     return Measurement(
         value=share,
-        interval=wilson_interval(share, len(to_train)),
+        interval=wilson_interval(share, worth),
         details={
             "synthetic_rows": len(to_train),
+            "effective_rows": round(worth, 1),
             "rows_of_train_and_holdout": n,
             "ties": ties,
             "median_distance_to_train": float(np.median(to_train)),
             "median_distance_to_holdout": float(np.median(to_holdout)),
-            "standard_error_at_half": float(0.5 / np.sqrt(len(to_train))),
+            "standard_error_at_half": float(0.5 / np.sqrt(worth)),
         },
     )
 

@@ -50,9 +50,14 @@ class Score:
 
     @property
     def normalised(self) -> float | None:
-        """Where the value stands between the naive generator (0) and real data (1); None if they coincide."""
+        """Where the value stands between the naive generator (0) and real data (1).
+
+        None where real data are no better than the naive generator, as in single columns, which it copies.
+        """
         real, naive = self.anchors.get("real"), self.anchors.get("naive")
-        if self.value is None or real is None or naive is None or abs(real - naive) < 1e-3:
+        if self.value is None or real is None or naive is None or self.direction == "ideal":
+            return None
+        if (real - naive) * (1 if self.direction == "higher" else -1) < 1e-3:
             return None
         return (self.value - naive) / (real - naive)
 
@@ -82,6 +87,8 @@ class Report:
     subsampling: Mapping[str, int]
     versions: Mapping[str, str]
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What a reader has to know before the scores: a holdout that shares samples with train, for instance."""
     views: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
@@ -151,8 +158,8 @@ class Report:
             raise DataError(f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo")
         try:
             scores = tuple(_score(s) for s in data["scores"])
-            values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name != "scores"}
-            return cls(scores=scores, **values)
+            values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name not in ("scores", "notes")}
+            return cls(scores=scores, notes=tuple(data.get("notes", ())), **values)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"the report is malformed: {error!r}") from error
 
@@ -190,8 +197,8 @@ class Report:
         ]
         return pd.DataFrame(rows).set_index("name")
 
-    def to_markdown(self) -> str:
-        """A table of the scores beside their anchors, as model cards embed it."""
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A table of the scores beside their anchors, as model cards embed it; also written to ``path`` when given."""
         lines = [
             f"| score | value | real against real | {self.naive} | best |",
             "| --- | ---: | ---: | ---: | --- |",
@@ -204,7 +211,10 @@ class Report:
                 lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
-        return "\n".join(lines) + "\n"
+        text = "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+        if path is not None:
+            _write(path, text)
+        return text
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as one self-contained page, also written to ``path`` when given."""

@@ -12,6 +12,8 @@ from zoo.evaluation.kit import Features, Kit, same_type
 from zoo.schema import Column, Schema
 
 _MAX_CATEGORIES = 254  # histogram boosting takes codes 0 to 254; the last one gathers what is rarer
+_MAX_WIDTH = 4_096  # categories of all columns together that distances tell apart: 16,000 rows take 262 MB
+_FEWEST_CATEGORIES = 8
 
 
 @dataclass(eq=False)
@@ -70,11 +72,13 @@ def _numbers(values: pd.Series, part: str, name: str) -> np.ndarray:
     try:
         if pd.api.types.is_timedelta64_dtype(values.dtype):
             return values.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
-        if values.dtype == np.float32:
-            return values.to_numpy()
-        return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+        single = values.dtype == np.float32
+        out = values.to_numpy() if single else pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise SchemaError(f"{part}: column {name!r} must be numeric as its schema says ({error})") from error
+    if np.isinf(out).any():
+        raise DataError(f"{part}: column {name!r} holds infinite numbers; replace them or make them missing")
+    return out
 
 
 def _instants(values: pd.Series, part: str, name: str, unit: str | None) -> tuple[np.ndarray, str]:
@@ -94,9 +98,28 @@ def _instants(values: pd.Series, part: str, name: str, unit: str | None) -> tupl
     return out, unit
 
 
-def _encode_categories(columns: list[pd.Series]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Codes of several columns over their pooled categories, in the order of first appearance."""
-    each = [pd.factorize(c) for c in columns]
+def _family(values: Any) -> set[str]:
+    """What the values of a category are: text, numbers, booleans, or else their type."""
+    known = {bool: "booleans", np.bool_: "booleans", str: "text"}
+    kinds = {type(v) for v in values}
+    return {known.get(k) or ("numbers" if issubclass(k, (int, float, np.number)) else k.__name__) for k in kinds}
+
+
+def _encode_categories(columns: Mapping[str, pd.Series]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Codes of several parts' columns over their pooled categories, in the order of first appearance.
+
+    Raises
+    ------
+    SchemaError
+        If a part spells the values in another type than train does (``"1"`` for 1), so that none could be equal.
+    """
+    each = [pd.factorize(c) for c in columns.values()]
+    found = [_family(np.asarray(unique, dtype=object)) for _, unique in each]
+    for part, kinds in zip(columns, found):
+        if kinds and found[0] and not kinds & found[0]:
+            name = columns[part].name
+            ours, theirs = min(found[0]), min(kinds)
+            raise SchemaError(f"{part}: column {name!r} holds {theirs} where train holds {ours}; give both in one type")
     pooled = np.concatenate([np.asarray(unique, dtype=object) for _, unique in each])
     place, categories = pd.factorize(pooled)
     out, start = [], 0
@@ -145,22 +168,20 @@ def encode_tables(schema: Schema, parts: Mapping[str, pd.DataFrame]) -> dict[str
                 numbers[part][name], unit = _instants(frame[name], part, name, unit)
             times[name] = str(unit)
         else:
-            encoded, categories[name] = _encode_categories([frame[name] for frame in parts.values()])
+            encoded, categories[name] = _encode_categories({part: frame[name] for part, frame in parts.items()})
             for part, values in zip(parts, encoded):
                 codes[part][name] = values
     return {part: Table(tuple(names), numbers[part], codes[part], categories, times, tuple(ignored)) for part in parts}
 
 
-def cap_codes(parts: list[np.ndarray]) -> list[np.ndarray]:
-    """Codes below 255: the most frequent categories of all parts keep their own, the rest share the last
-    one.
-    """
+def cap_codes(parts: list[np.ndarray], most: int = _MAX_CATEGORIES) -> list[np.ndarray]:
+    """Codes 0 to ``most``: the most frequent categories of all parts keep one of their own, the rest share the last."""
     top = max((int(p.max(initial=-1)) for p in parts), default=-1)
-    if top < _MAX_CATEGORIES:
+    if top < most:
         return parts
     counts = sum(np.bincount(p[p >= 0], minlength=top + 1) for p in parts)
-    place = np.full(top + 2, _MAX_CATEGORIES)
-    place[np.argsort(-np.asarray(counts), kind="stable")[:_MAX_CATEGORIES]] = np.arange(_MAX_CATEGORIES)
+    place = np.full(top + 2, most)
+    place[np.argsort(-np.asarray(counts), kind="stable")[:most]] = np.arange(most)
     place[-1] = -1
     return [place[p] for p in parts]
 
@@ -187,8 +208,10 @@ def table_points(reference: Table, *parts: Table) -> tuple[np.ndarray, ...]:
     """Numbers standardised by ``reference``, a mismatch of categories (or of missingness) counts 1.
 
     Squared Euclidean distance between the rows = sum of squared differences in standard deviations + number
-    of categorical columns that differ (Hamming).
+    of categorical columns that differ (Hamming). Tables of many categorical columns keep fewer categories apart in
+    each, 4,096 in all, so that memory stays bounded.
     """
+    most = min(_MAX_CATEGORIES, max(_FEWEST_CATEGORIES, _MAX_WIDTH // max(len(reference.codes), 1)))
     blocks: list[list[np.ndarray]] = [[] for _ in parts]
     for name in reference.names:
         if name in reference.numbers:
@@ -202,7 +225,7 @@ def table_points(reference: Table, *parts: Table) -> tuple[np.ndarray, ...]:
                 if nullable:
                     block.append(~np.isfinite(part.numbers[name])[:, None] * np.float32(1.0))
         else:
-            capped = cap_codes([p.codes[name] for p in parts])
+            capped = cap_codes([p.codes[name] for p in parts], most)
             width = max(int(c.max(initial=-1)) for c in capped) + 2
             for block, codes in zip(blocks, capped):
                 hot = np.zeros((len(codes), width), dtype=np.float32)

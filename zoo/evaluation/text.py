@@ -74,9 +74,7 @@ class TextKit(Kit):
         return Texts(texts, data.fields.independent(n, rng))
 
     def _tfidf(self, parts: tuple[Texts, ...]) -> list[Any]:
-        """CSR ``(N_i, 2**18)`` each: rows of norm 1, weights by how rare an n-gram is in all parts
-        together.
-        """
+        """CSR ``(N_i, D)`` each: rows of norm 1 over the n-grams that occur, weights by how rare one is."""
         from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
         hashing = HashingVectorizer(
@@ -88,6 +86,7 @@ class TextKit(Kit):
             lowercase=False,
         )
         counts = hashing.transform(np.concatenate([p.texts for p in parts]))
+        counts = counts[:, np.flatnonzero(counts.getnnz(axis=0))]  # what never occurs would only slow the learner
         weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts).tocsr()
         stops = np.cumsum([len(p.texts) for p in parts])
         return [weighted[stop - len(p.texts) : stop] for p, stop in zip(parts, stops)]

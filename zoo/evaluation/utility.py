@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.evaluation.learners import fit_quietly, make_classifier, make_regressor
+from zoo.evaluation.learners import MIN_ROWS, fit_quietly, make_classifier, make_regressor
 from zoo.evaluation.metric import Measurement, NotApplicable, NotComputable, Trial, metric
 
 _REFERENCE = "Esteban, Hyland and Rätsch 2017 (arXiv:1706.02633): train on synthetic, test on real"
@@ -80,6 +80,8 @@ def _fit(trial: Trial) -> _Fitted:
     features = trial.kit.features(synthetic, test, without=trial.target)
     if features.parts[0].shape[1] == 0:
         raise NotComputable("no column is left to predict the target from")
+    if features.learner == "boosting" and len(y_codes) < MIN_ROWS:
+        raise NotComputable(f"{len(y_codes)} synthetic rows with a target are too few for a model to learn from")
     if task == "regression":
         model = fit_quietly(make_regressor(features, trial.seed), features.parts[0], y_codes)
         predicted = model.predict(features.parts[1])

@@ -15,6 +15,7 @@ from zoo.evaluation.table import Table
 from zoo.schema import Schema
 
 _MAX_COLUMNS = 80
+_KINDS = {"bars": "category", "histogram": "number"}
 _MAX_CATEGORIES = 12
 _BINS = 24
 _RARE = 10  # in private data, a category of fewer rows is pooled with others
@@ -33,7 +34,7 @@ def marginals(real: Table, synthetic: Table, schema: Schema | None, *, private: 
             entry = _bars(real.codes[name], synthetic.codes[name], real.categories[name], private)
         else:
             entry = _histogram(real.numbers[name], synthetic.numbers[name], real.times.get(name))
-        kind = schema[name].kind if schema is not None and name in schema else entry["shape"]
+        kind = schema[name].kind if schema is not None and name in schema else _KINDS[entry["shape"]]
         out.append({"name": name, "kind": kind, **entry})
     return out
 

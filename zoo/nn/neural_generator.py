@@ -1,7 +1,7 @@
 """What every family with a network shares: building, casting to what is published, storing, moving."""
 
 from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ class NeuralGenerator(Generator):
     """Weights are stored in this type, and cast to it and back after training, so that what is evaluated is what is
     published. A tensor that would overflow keeps its own type."""
 
-    _network: nn.Module
+    _network: Any
+    """The trained ``nn.Module``; a family knows its class."""
 
     @abstractmethod
     def _build(self) -> nn.Module:

@@ -12,7 +12,7 @@ Who owns what, each thing once:
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, TrainingError
 from zoo.training.config import TrainConfig
 
 _ACCELERATE_NAME = {"32": "no", "bf16": "bf16", "16": "fp16"}
@@ -43,8 +43,8 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
     Raises
     ------
     ConfigError
-        If the device is not there, "16" is asked of a CPU, or ``accelerate launch`` was told of an accumulation that
-        contradicts ``train.accumulate``.
+        If the device is not there, "16" is asked of a CPU, the processes that were started cannot train together on
+        the device, or ``accelerate launch`` was told of an accumulation that contradicts ``train.accumulate``.
     """
     _check_device(train.accelerator)
     launched = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
@@ -60,7 +60,8 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
         state.clear()
     try:
         accelerator = Accelerator(
-            cpu=train.accelerator == "cpu",
+            # Without a GPU Accelerate takes part in a group of several processes only where it is told of the CPU.
+            cpu=train.accelerator == "cpu" or not torch.accelerator.is_available(),
             mixed_precision=_ACCELERATE_NAME[precision],
             # Without the cache a weight that is used twice gets its gradient summed in float32, as in Lightning.
             kwargs_handlers=[
@@ -70,6 +71,12 @@ def own_accelerator(train: TrainConfig, *, find_unused_parameters: bool = False)
         )
         if precision == "16" and accelerator.device.type == "cpu":
             raise ConfigError("train: precision='16' needs a GPU; use 'bf16' or '32' on a CPU")
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if accelerator.num_processes != started:
+            raise ConfigError(
+                f"{started} processes were started, and on {accelerator.device.type} each would train alone; "
+                "start one, or train with accelerator='cpu'"
+            )
         yield accelerator
     finally:
         for state, before in zip(states, saved, strict=True):
@@ -177,6 +184,20 @@ class AccelerateStrategy(DDPStrategy):
             dataloader.distribute(self.root_device, self.accelerate.process_index, self.accelerate.num_processes)
         assert self.lightning_module is not None
         return self._on_loader(dataloader) if self.lightning_module.trainer.training else dataloader
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        states = checkpoint["optimizer_states"]
+        try:
+            for optimizer, state in zip(self.optimizers, states, strict=True):
+                # torch takes the numbers of another algorithm without a word and fails at its first step.
+                if state["param_groups"][0].keys() != optimizer.state_dict()["param_groups"][0].keys():
+                    raise ValueError("options of another algorithm")
+            super().load_optimizer_state_dict(checkpoint)
+        except ValueError as error:
+            raise TrainingError(
+                f"the checkpoint does not fit the {len(self.optimizers)} optimizer(s) of this run ({error}); resume "
+                "with the configuration that it was made with, or train anew with resume=False"
+            ) from error
 
     def pre_backward(self, closure_loss: Tensor) -> None:
         self._on_loss(closure_loss)

@@ -254,7 +254,7 @@ class Patience(Checkpoint):
         name = self._monitor or ("val_loss" if trainer.enable_validation else "loss")
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         if self._run.epoch_loss is not None:
-            metrics.setdefault("loss", self._run.epoch_loss)
+            metrics["loss"] = self._run.epoch_loss
         if name not in metrics:
             raise TrainingError(
                 f"patience watches {name!r}, which the module did not log; {nearest(name, metrics)} "
@@ -310,7 +310,8 @@ class StopAndSave(Checkpoint):
     def begin(self) -> None:
         """Last of all before the first batch: put back the random states of the checkpoint."""
         if self._restored is not None:
-            set_random_state(self._restored["random"], self._run.device)
+            early = [loader.drawn_early for loader in self._loaders if loader.drawn_early is not None]
+            set_random_state(early[-1] if early else self._restored["random"], self._run.device)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._signals.take_sigterm()
@@ -387,15 +388,21 @@ class StopAndSave(Checkpoint):
             torch.distributed.all_gather_object(every, mine)
         return {"settings": self._settings(), "processes": every}
 
-    def _settings(self) -> dict[str, int]:
+    def _settings(self) -> dict[str, int | float | None]:
         run = self._run
-        return {"seed": run.seed, "accumulate": run.train.accumulate, "number of processes": run.world_size}
+        return {
+            "seed": run.seed,
+            "accumulate": run.train.accumulate,
+            "ema_decay": run.train.ema_decay,
+            "number of processes": run.world_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, mine in self._settings().items():
-            if state_dict["settings"][name] != mine:
+            theirs = state_dict["settings"].get(name)
+            if theirs != mine:
                 raise TrainingError(
-                    f"the checkpoint was made with {name} {state_dict['settings'][name]} and this run has {mine}; "
+                    f"the checkpoint was made with {name} {theirs} and this run has {mine}; "
                     "resume with the same, or train anew with resume=False"
                 )
         self._restored = state_dict["processes"][self._run.rank]

@@ -60,8 +60,9 @@ class ProgressBar(Callback):
             self._next = now + _REFRESH
             self._show(trainer)
 
-    def _show(self, trainer: pl.Trainer) -> None:
+    def _show(self, trainer: pl.Trainer, *, ended: bool = False) -> None:
         run = self._run
+        epoch = run.epochs if ended and trainer.is_last_batch else run.epochs + 1
         assert self._bar is not None
         rate = (run.steps - self._first_step) / max(run.seconds_now, 1e-9)
         total = self._bar.tasks[0].total
@@ -73,7 +74,7 @@ class ProgressBar(Callback):
         loss = "" if run.last_loss != run.last_loss else f"loss {run.last_loss:.4g}"
         self._bar.update(
             self._task,
-            description=f"epoch {trainer.current_epoch + 1}" + (f"/{run.train.epochs}" if run.train.epochs else ""),
+            description=f"epoch {epoch}" + (f"/{run.train.epochs}" if run.train.epochs else ""),
             completed=run.steps,
             total=total,
             rate=f"{rate:.1f} steps/s",
@@ -81,7 +82,7 @@ class ProgressBar(Callback):
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._show(trainer)
+        self._show(trainer, ended=True)
         self._close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -20,14 +20,14 @@ from accelerate import Accelerator
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.profilers import Profiler
 
-from zoo.errors import ConfigError, TrainingError
+from zoo.errors import ConfigError, TrainingError, ZooError
 from zoo.random import check_seed, isolated_rng
 from zoo.training.accelerate_strategy import AccelerateStrategy, own_accelerator
 from zoo.training.callbacks import Clip, Ema, Interrupt, Losses, Patience, Run, Steps, StopAndSave
 from zoo.training.config import TrainConfig
 from zoo.training.progress import ProgressBar, wanted
 from zoo.training.result import FitResult, StoppedBy, TrainingInterrupted
-from zoo.training.resume import SafeCheckpointIO, seed_everything
+from zoo.training.resume import SafeCheckpointIO, check_fits, check_writable, seed_everything
 from zoo.training.signals import Signals
 
 
@@ -76,6 +76,9 @@ def fit(
             torch.cuda.init()  # so that its random state is there to be kept
         stack.enter_context(isolated_rng())
         stack.enter_context(_threads(config.num_threads))
+        if not torch.cuda.is_available():
+            # Lightning's import has torch look for the driver's library again at each step of an optimizer.
+            stack.enter_context(_environment("PYTORCH_NVML_BASED_CUDA_CHECK", "0"))
         # DistributedSampler's seed, as Lightning reads it.
         stack.enter_context(_environment("PL_GLOBAL_SEED", str(seed)))
         signals = stack.enter_context(Signals())
@@ -124,6 +127,11 @@ class _Session:
             trainer.fit(self.module, **_sources(data), ckpt_path=resume_from, weights_only=True)
         except Interrupt:
             raise TrainingInterrupted(self._result("interrupt")) from None
+        except RuntimeError as error:
+            # After an error at the start of a loader, Lightning's clean-up fails in its turn and hides the reason.
+            if isinstance(error.__context__, ZooError) and not isinstance(error, ZooError):
+                raise error.__context__ from None
+            raise
         except SystemExit as exit_:
             if isinstance(exit_.__context__, KeyboardInterrupt):  # Lightning turns the one into the other
                 raise KeyboardInterrupt from None
@@ -133,11 +141,20 @@ class _Session:
         self._take_final_weights()
         if self.signals.received:
             raise TrainingInterrupted(self._result("interrupt"))
-        return self._result(self.state.stopped_by or "epochs")
+        return self._result(self.state.stopped_by or self._limit_reached())
+
+    def _limit_reached(self) -> StoppedBy:
+        """Why a run ended that no callback stopped."""
+        limit = self.config.max_steps
+        return "max_steps" if limit is not None and self.state.steps >= limit else "epochs"
 
     def _resume_from(self) -> Path | None:
         """The checkpoint to go on from. An old one that is not resumed is kept as ``previous.ckpt``."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if self.accelerate.is_main_process:
+            check_writable(self.path.parent)  # now, and not after hours of training
+        if not self.path.exists():
             return None
         if self.config.resume:
             return self.path
@@ -162,12 +179,14 @@ class _Session:
             on_loss=self.losses,
             on_loader=self.keeper.track,
             on_begin=self.keeper.begin,
-            checkpoint_io=SafeCheckpointIO(),
+            checkpoint_io=SafeCheckpointIO(lambda checkpoint, path: check_fits(checkpoint, self.module, path)),
         )
         return pl.Trainer(
             strategy=strategy,
             devices=1,
             max_epochs=config.epochs or -1,
+            # For schedules that ask how long the run is. By hand, Lightning would count each optimizer's steps.
+            max_steps=config.max_steps or -1 if automatic else -1,
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip if automatic else None,
             callbacks=callbacks,
@@ -193,8 +212,9 @@ class _Session:
             )
 
     def _result(self, stopped_by: StoppedBy) -> FitResult:
-        metrics = {} if self.state.epoch_loss is None else {"loss": self.state.epoch_loss}
-        metrics |= self.state.metrics
+        metrics = dict(self.state.metrics)
+        if self.state.epoch_loss is not None:
+            metrics["loss"] = self.state.epoch_loss  # what a module logs by this name is of its last batch
         path = self.keeper.path
         precision = {"no": "32", "fp16": "16"}.get(self.accelerate.mixed_precision, self.accelerate.mixed_precision)
         return FitResult(

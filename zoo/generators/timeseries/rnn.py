@@ -513,12 +513,10 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
             self.network = network
 
         def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
-            loss = self.network(*batch)
-            self.log("loss", loss)
-            return loss
+            return self.network(*batch)
 
         def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
-            self.log("validation_loss", self.network(*batch))
+            self.log("val_loss", self.network(*batch))
 
         def configure_optimizers(self) -> Any:
             rate: Any = train.learning_rate  # set by with_defaults

@@ -1,0 +1,266 @@
+"""``zoo.evaluate``: every modality, odd and wrong inputs, determinism, subsampling, bounded time and memory."""
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from people import copies, independent, people
+
+import zoo
+from zoo._testing_data import odd_data, tiny_data
+from zoo.data.image import ImageBatch
+from zoo.data.timeseries import SeriesBatch
+from zoo.errors import ConfigError, DataError, SchemaError
+from zoo.evaluation import list_metrics
+from zoo.evaluation.metric import all_metrics
+from zoo.evaluation.report import Report
+from zoo.schema import Column, Schema
+
+MODALITIES = ("tabular", "timeseries", "image", "text")
+TRAIN = people(300)
+
+
+def text_schema(labelled: bool = True) -> Schema:
+    columns = [Column(name="text", kind="text", dtype="str", role="text")]
+    if labelled:
+        columns.append(Column(name="label", kind="category", dtype="str", role="label", categories=("ham", "spam")))
+    return Schema(modality="text", columns=tuple(columns))
+
+
+def evaluate(modality: str, train: Any, synthetic: Any, **options: Any) -> Report:
+    schema = text_schema("label" in train) if modality == "text" else None
+    return zoo.evaluate(train, synthetic, schema=schema, quick=True, **options)
+
+
+def part(data: Any, start: int, stop: int) -> Any:
+    if isinstance(data, pd.DataFrame):
+        return data.iloc[start:stop].reset_index(drop=True)
+    return data[start:stop]
+
+
+def larger(modality: str) -> Any:
+    """The tiny data three times as large, so that its thirds can be learned from."""
+    if modality == "tabular":
+        return people(360)
+    if modality == "text":
+        return pd.concat([tiny_data("text").assign(text=lambda t, k=k: t["text"] + f" {k}") for k in range(3)])
+    rng = np.random.default_rng(0)
+    tiny = tiny_data(modality)
+    where = np.tile(np.arange(len(tiny)), 4)
+    if modality == "image":
+        noise = rng.integers(0, 20, (len(where), *tiny.pixels.shape[1:]))
+        return ImageBatch((tiny.pixels[where] // 2 + noise).astype(np.uint8), tiny.labels[where], tiny.classes)
+    made = tiny[where]
+    made.values += rng.normal(0, 0.3, made.values.shape).astype(np.float32)
+    return made
+
+
+@pytest.fixture(scope="module", params=MODALITIES)
+def thirds(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Any]:
+    data = larger(request.param)
+    order = np.random.default_rng(5).permutation(len(data))
+    data = data.iloc[order].reset_index(drop=True) if isinstance(data, pd.DataFrame) else data[order]
+    n = len(data) // 3
+    return request.param, *(part(data, k * n, (k + 1) * n) for k in range(3))
+
+
+# every modality
+
+
+def test_every_modality_has_every_question(thirds: tuple[str, Any, Any, Any]) -> None:
+    modality, train, synthetic, holdout = thirds
+    report = evaluate(modality, train, synthetic, holdout=holdout, target="rich" if modality == "tabular" else None)
+    assert report.modality == modality
+    computed = {s.question for s in report.scores if s.value is not None}
+    wanted = {"detection", "utility", "privacy"} | ({"fidelity"} if modality in ("tabular", "timeseries") else set())
+    assert computed == wanted
+    for score in report.scores:
+        low, high = score.span
+        assert score.value is not None, score.reason
+        assert (low is None or score.value >= low) and (high is None or score.value <= high)
+        for anchor, value in score.anchors.items():
+            assert value is not None, (score.name, anchor)
+
+
+def test_copies_and_the_naive_generator_are_told_apart(thirds: tuple[str, Any, Any, Any]) -> None:
+    modality, train, _, holdout = thirds
+    report = evaluate(modality, train, train, holdout=holdout, metrics="privacy.*")
+    assert report["privacy.verbatim"].value == 1
+    assert report["privacy.closer_to_train"].value > 0.9
+    assert report["privacy.closer_to_train"].anchors["naive"] < 0.85  # the naive texts use words of train
+
+
+def test_reports_are_reproducible(thirds: tuple[str, Any, Any, Any]) -> None:
+    modality, train, synthetic, holdout = thirds
+    options: dict[str, Any] = {"holdout": holdout, "metrics": ["privacy.*", "utility.tstr_auc"]}
+    options["target"] = "rich" if modality == "tabular" else None
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  (the one that must not be touched)
+    first, again = (evaluate(modality, train, synthetic, **options).to_dict() for _ in range(2))
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    for report in (first, again):
+        report.pop("seconds")
+    assert first == again
+
+
+def test_the_seed_decides_subsamples() -> None:
+    big, made = people(2600), people(2600, 1)
+    values = [
+        zoo.evaluate(big, made, people(400, 2), metrics="privacy.closer*", quick=True, seed=seed).scores[0].value
+        for seed in (0, 0, 1)
+    ]
+    assert values[0] == values[1] != values[2]
+
+
+def test_the_callers_data_are_untouched() -> None:
+    made, holdout = people(120, 1), people(120, 2)
+    before = [t.copy(deep=True) for t in (TRAIN, made, holdout)]
+    zoo.evaluate(TRAIN, made, holdout=holdout, target="rich", quick=True)
+    for table, kept in zip((TRAIN, made, holdout), before):
+        pd.testing.assert_frame_equal(table, kept)
+
+
+@pytest.mark.parametrize(
+    ("modality", "name"), [(m, n) for m in MODALITIES for n in odd_data(m) if n != "an identifier alone"]
+)
+def test_odd_data_are_evaluated_or_said_not_to_be(modality: str, name: str) -> None:
+    data = odd_data(modality)[name]
+    report = evaluate(modality, data, data)
+    Report.from_json(report.to_json())  # refuses what is not finite
+    for score in report.scores:
+        assert (score.value is None) == bool(score.reason)
+        reasons = score.details.get("anchors_not_computable", {})
+        assert {a for a, v in score.anchors.items() if v is None} == set(reasons)
+    assert report["privacy.verbatim"].value == 1
+    report.to_html()
+
+
+# wrong inputs
+
+
+def test_nothing_to_compare() -> None:
+    table = odd_data("tabular")["an identifier alone"]
+    with pytest.raises(DataError, match="identifiers"):
+        zoo.evaluate(table, table)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        (lambda t: t.drop(columns="work"), SchemaError, "synthetic lacks column 'work'"),
+        (lambda t: t.rename(columns={"work": "wrok"}), SchemaError, "did you mean 'wrok'"),
+        (lambda t: t.assign(extra=1), SchemaError, "'extra'"),
+        (lambda t: t.assign(age="old"), SchemaError, "'age' must be numeric"),
+        (lambda t: t.assign(since="never"), SchemaError, "'since' must hold instants"),
+        (lambda t: t.assign(rich=True), SchemaError, "'rich' holds booleans where train holds text"),
+        (lambda t: t.assign(income=np.inf), DataError, "'income' holds infinite numbers"),
+        (lambda t: t.iloc[:0], DataError, "synthetic has no rows"),
+        (lambda t: t.to_numpy(), DataError, "ndarray"),
+        (lambda t: pd.concat([t, t[["age"]]], axis=1), DataError, "'age' appears twice"),
+    ],
+)
+def test_tables_that_differ_are_refused(change: Any, error: type[Exception], word: str) -> None:
+    with pytest.raises(error, match=word) as caught:
+        zoo.evaluate(TRAIN, change(people(60, 1)))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_wrong_inputs() -> None:
+    made = people(60, 1)
+    with pytest.raises(DataError, match="target 'rihc' is no column; did you mean 'rich'"):
+        zoo.evaluate(TRAIN, made, target="rihc")
+    with pytest.raises(DataError, match="holdout has no rows"):
+        zoo.evaluate(TRAIN, made, holdout=made.iloc[:0])
+    with pytest.raises(DataError, match="cannot evaluate a int"):
+        zoo.evaluate(3, made)
+    with pytest.raises(ConfigError, match=r"no metric 'fidelity.shape'"):
+        zoo.evaluate(TRAIN, made, metrics="fidelity.shape")
+    with pytest.raises(SchemaError, match="role 'text'"):
+        zoo.evaluate(TRAIN, made, schema=Schema(modality="text", columns=()))
+    images = tiny_data("image")
+    with pytest.raises(DataError, match="ImageBatch"):
+        zoo.evaluate(TRAIN, images)
+    with pytest.raises(SchemaError, match="resize"):
+        zoo.evaluate(images, ImageBatch(images.pixels[:, :4]))
+    with pytest.raises(DataError, match="images have the target 'label' only"):
+        zoo.evaluate(images, images, target="top")
+    series = tiny_data("timeseries")
+    with pytest.raises(SchemaError, match="channels"):
+        zoo.evaluate(series, SeriesBatch(series.values, channels=("load", "wind"), lengths=series.lengths))
+    with pytest.raises(DataError, match="no static attribute"):
+        zoo.evaluate(series, series, target="load")
+    texts = tiny_data("text")
+    with pytest.raises(SchemaError, match="lacks the text column"):
+        zoo.evaluate(texts, texts.rename(columns={"text": "body"}), schema=text_schema())
+
+
+def test_the_training_data_are_no_holdout() -> None:
+    shuffled = TRAIN.sample(frac=1, random_state=0)
+    with pytest.raises(DataError, match="holdout has exactly the samples of train"):
+        zoo.evaluate(TRAIN, people(60, 1), holdout=shuffled)
+
+
+def test_an_overlapping_holdout_is_spoken_of() -> None:
+    mixed = pd.concat([TRAIN.iloc[:50], people(50, 3)], ignore_index=True)
+    report = zoo.evaluate(TRAIN, people(60, 1), holdout=mixed, metrics="fidelity.shapes")
+    assert len(report.notes) == 1
+    assert "50.0% of the holdout samples are also training samples" in report.notes[0]
+    assert report.notes[0] in report.to_html().replace("&#39;", "'")
+    assert zoo.evaluate(TRAIN, people(60, 1), holdout=people(50, 3), metrics="fidelity.shapes").notes == ()
+
+
+def test_coinciding_rows_of_few_categories_are_no_overlap() -> None:
+    few = ["rich", "work"]
+    report = zoo.evaluate(TRAIN[few], TRAIN[few], holdout=people(90, 3)[few], metrics="fidelity.shapes")
+    assert report.notes == ()
+
+
+# how it is run
+
+
+def test_metrics_are_declared_in_full() -> None:
+    for name, metric in all_metrics().items():
+        assert metric.name == name
+        assert metric.title and metric.reference and metric.plain.endswith(".")
+        assert metric.modalities and metric.direction in ("higher", "lower", "ideal")
+        assert metric.compute.__doc__
+    assert "fidelity.trends" in list_metrics("tabular")
+    assert "fidelity.trends" not in list_metrics("image")
+
+
+def test_progress_is_told_in_order() -> None:
+    told: list[tuple[str, int, int]] = []
+    zoo.evaluate(TRAIN, people(60, 1), metrics=["fidelity.*"], progress=lambda *step: told.append(step))
+    assert [name for name, _, _ in told] == ["fidelity.shapes", "fidelity.trends", "fidelity.trends_all", "report"]
+    assert [done for _, done, _ in told] == [0, 1, 2, 3]
+
+
+def test_the_generators_schema_is_used() -> None:
+    class Fitted:
+        schema = Schema(modality="tabular", columns=(Column(name="x", kind="category", categories=(1, 2)),))
+
+    table = pd.DataFrame({"x": [1, 2, 2, 1]})
+    report = zoo.evaluate(table, table, generator=Fitted(), metrics="fidelity.shapes")
+    assert report.views["columns"][0]["shape"] == "bars"
+
+
+def test_private_data_leave_no_row_in_the_report() -> None:
+    schema = zoo.data.form.native_form("tabular").infer(TRAIN).replace(private=True)
+    report = zoo.evaluate(TRAIN, people(60, 1), schema=schema, metrics="fidelity.shapes")
+    assert report.views["rows"]["real"] is None
+    assert report.views["rows"]["synthetic"]
+    public = zoo.evaluate(TRAIN, people(60, 1), metrics="fidelity.shapes")
+    assert public.views["rows"]["real"]
+
+
+def test_memory_grows_with_the_rows_and_no_faster() -> None:
+    peaks = []
+    for n in (10_000, 40_000):
+        train, made, holdout = people(n), independent(people(n), n), copies(people(n, 1), n)
+        tracemalloc.start()
+        zoo.evaluate(train, made, holdout=holdout, metrics=["fidelity.*", "privacy.verbatim"])
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 5 * peaks[0]
+    assert peaks[1] < 40_000 * 3 * 5 * 8 * 8  # some copies of three tables of five columns in float64

@@ -1,0 +1,227 @@
+"""A table as integer codes throughout: categories as they are, numbers by quantile bins, missing as a code of its own.
+
+What networks and trees over discretised columns share. A value that many rows have (zero, 40 hours) is a bin of its
+own; other bins hold about equally many rows. The way back draws within the bin from the column's quantile grid, so that
+marginals survive and no training value is stored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zoo.conditions import Condition
+from zoo.data.table_codec import TableCodec
+from zoo.data.table_values import column_step, whole_steps
+from zoo.errors import ConditionError
+from zoo.schema import Schema
+from zoo.statistics.quantile_grid import cumulative_at, quantile_grid, quantiles_at
+
+
+class BinnedColumns:
+    """Tables <-> codes ``int64 (n, C)``, column by column 0 to ``sizes[column] - 1``.
+
+    Parameters
+    ----------
+    schema
+        The table's schema.
+    bins
+        Bins of a number at most, values with bins of their own included.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns that have codes: discrete ones, then numeric ones.
+    sizes : dict of str to int
+        Number of codes of each; the last is "missing" where a value may be missing.
+    """
+
+    def __init__(self, schema: Schema, bins: int) -> None:
+        self.schema = {c.name: c for c in schema}
+        self.bins = bins
+        self.codec = TableCodec(schema)
+        self.names = (*self.codec.discrete, *self.codec.numeric)
+        self.edges: dict[str, np.ndarray] = {}  # number -> (bins + 1,) probabilities, from 0 to 1
+        self.grids: dict[str, np.ndarray] = {}  # number -> quantiles
+        self.sizes = {n: k + self.schema[n].nullable for n, k in self.codec.sizes.items()}
+
+    @property
+    def widths(self) -> list[int]:
+        """The sizes in the order of ``names``."""
+        return [self.sizes[n] for n in self.names]
+
+    def fit(self, encoded: Mapping[str, np.ndarray]) -> None:
+        """Choose the bins of the numbers of an encoded table (see ``TableCodec.encode``)."""
+        for name in self.codec.numeric:
+            known = encoded[name][~np.isnan(encoded[name])]
+            _, counts = np.unique(known, return_counts=True)
+            self.grids[name] = quantile_grid(known, 1000)
+            self.edges[name] = _bin_edges(counts, self.bins)
+            self.sizes[name] = len(self.edges[name]) - 1 + self.schema[name].nullable
+
+    def encode(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Codes ``int64 (n, C)`` of an encoded table."""
+        columns = []
+        for name in self.names:
+            values = encoded[name]
+            if name in self.edges:
+                codes = self._bin(name, values)
+                missing = np.isnan(values)
+            else:
+                codes, missing = values, values < 0
+            columns.append(np.where(missing, self.sizes[name] - 1, codes))
+        n = len(next(iter(encoded.values()))) if encoded else 0
+        return np.stack(columns, axis=1) if columns else np.zeros((n, 0), dtype=np.int64)
+
+    def _bin(self, name: str, values: np.ndarray) -> np.ndarray:
+        grid, edges = self.grids[name], self.edges[name]
+        filled = np.where(np.isnan(values), grid[0], values)
+        # The middle of the probabilities that a value takes: an atom lies well within its own bin.
+        middle = (cumulative_at(grid, filled, "left") + cumulative_at(grid, filled, "right")) / 2
+        return np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, len(edges) - 2)
+
+    def decode(
+        self,
+        codes: np.ndarray,
+        rng: np.random.Generator,
+        limits: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> Any:
+        """A table of codes ``(n, C)``; numbers are drawn within their bins.
+
+        Parameters
+        ----------
+        codes
+            ``int (n, C)``.
+        rng
+            Source of randomness.
+        limits
+            For some numbers, the closed range ``(n,)``, ``(n,)`` that each has to lie in.
+        """
+        n = len(codes)
+        columns: dict[str, np.ndarray] = {}
+        for j, name in enumerate(self.names):
+            code = codes[:, j].astype(np.int64)
+            missing = code == self.sizes[name] - 1 if self.schema[name].nullable else np.zeros(n, dtype=bool)
+            if name not in self.edges:
+                columns[name] = np.where(missing, -1, code)
+                continue
+            edges, grid = self.edges[name], self.grids[name]
+            place = np.minimum(code, len(edges) - 2)
+            start, end = edges[place], edges[place + 1]
+            asked = None if limits is None else limits.get(name)
+            if asked is not None:
+                low, high = (np.where(np.isnan(e), grid[0], e) for e in asked)  # NaN: missing, whatever is drawn
+                half = column_step(self.schema[name]) / 2
+                start = np.maximum(start, cumulative_at(grid, low - half, "left"))
+                end = np.maximum(np.minimum(end, cumulative_at(grid, high + half, "right")), start)
+            values = quantiles_at(grid, start + (end - start) * rng.random(n))
+            if asked is not None:
+                values = np.clip(values, low, high)
+            columns[name] = np.where(missing, np.nan, values)
+        return self.codec.decode(columns, n)
+
+    # Conditions
+
+    def admitted(self, condition: Condition) -> tuple[np.ndarray, np.ndarray | None]:
+        """The disjoint alternatives that a condition, the same for all rows, admits.
+
+        Parameters
+        ----------
+        condition
+            Not one with a value a row; see :meth:`row_weights` for those.
+
+        Returns
+        -------
+        weights, ends
+            Weight in [0, 1] of each code under each of m alternatives, ``(m, K)``: a bin that lies partly within a
+            range counts by the part of its probability that does. For numbers, the closed range of each alternative,
+            ``(m, 2)``, NaN for missing; None for discrete columns, which have one alternative.
+
+        Raises
+        ------
+        ConditionError
+            If no value of the column lies in the range.
+        """
+        name = condition.column.name
+        if name not in self.edges:
+            assert condition.values is not None
+            weight = np.zeros((1, self.sizes[name]))
+            weight[0, np.where(condition.values < 0, self.sizes[name] - 1, condition.values)] = 1.0
+            return weight, None
+        if not condition.is_range:
+            assert condition.values is not None
+            return self.row_weights(name, condition.values), np.stack([condition.values] * 2, axis=1)
+        low = -np.inf if condition.low is None else condition.low
+        high = np.inf if condition.high is None else condition.high
+        ends = np.array([whole_steps(condition.column, low, high)])
+        if ends[0, 0] > ends[0, 1]:
+            raise ConditionError(f"no value of {name!r} lies between {condition.low!r} and {condition.high!r}")
+        weight = np.zeros((1, self.sizes[name]))
+        self._weigh(name, ends[:, 0], ends[:, 1], weight)
+        return weight, ends
+
+    def row_weights(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Weight of each code for given values ``(n,)`` (codes or numbers, -1 or NaN for missing), ``(n, K)``."""
+        weight = np.zeros((len(values), self.sizes[name]))
+        if name not in self.edges:
+            codes = np.where(values < 0, self.sizes[name] - 1, values).astype(np.int64)
+            weight[np.arange(len(values)), codes] = 1.0
+            return weight
+        missing = np.isnan(values)
+        filled = np.where(missing, self.grids[name][0], values)
+        self._weigh(name, filled, filled, weight)
+        weight[missing] = 0.0
+        weight[missing, -1] = 1.0
+        return weight
+
+    def _weigh(self, name: str, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> None:
+        """Write the share of each bin's probability that lies in ``[low, high] (m,)`` to ``weight (m, K)``."""
+        grid, edges = self.grids[name], self.edges[name]
+        half = column_step(self.schema[name]) / 2
+        start, end = cumulative_at(grid, low - half, "left"), cumulative_at(grid, high + half, "right")
+        inside = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(start[:, None], edges[None, :-1])
+        share = np.clip(inside / np.diff(edges), 0.0, 1.0)  # (m, bins)
+        empty = share.sum(axis=1) < 1e-12  # a point, or a gap between two values: the bin that it lies in
+        place = np.clip(np.searchsorted(edges, (start + end) / 2, side="right") - 1, 0, len(edges) - 2)
+        share[empty, place[empty]] = 1e-6
+        weight[:, : share.shape[1]] = share
+
+    # State
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state, for an artifact."""
+        out = {f"edges.{i}": self.edges[n] for i, n in enumerate(self.codec.numeric)}
+        return out | {f"grid.{i}": self.grids[n] for i, n in enumerate(self.codec.numeric)}
+
+    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`arrays` gave, checked: it may come from an artifact of unknown origin."""
+        for i, name in enumerate(self.codec.numeric):
+            edges, grid = arrays[f"edges.{i}"], arrays[f"grid.{i}"]
+            sound = (
+                edges.ndim == grid.ndim == 1 and len(edges) > 1 and len(grid) > 1 and edges[0] == 0 and edges[-1] == 1
+            )
+            if not sound or not np.isfinite(grid).all() or (np.diff(grid) < 0).any() or (np.diff(edges) <= 0).any():
+                raise ValueError(f"the bins of column {name!r} are none")
+            self.edges[name], self.grids[name] = edges, grid
+            self.sizes[name] = len(edges) - 1 + self.schema[name].nullable
+
+
+def _bin_edges(counts: np.ndarray, bins: int) -> np.ndarray:
+    """Probabilities at which bins of sorted distinct values end: ``(at most bins + 1,)`` from 0 to 1.
+
+    A value with at least 1 / ``bins`` of the rows has a bin of its own.
+    """
+    if not len(counts):
+        return np.array([0.0, 1.0])
+    share = counts / counts.sum()
+    after = np.cumsum(share)
+    after[-1] = 1.0
+    heavy = share >= 1 / bins
+    label = np.floor((after - share / 2) * bins).astype(np.int64)
+    ends = np.ones(len(share), dtype=bool)
+    ends[:-1] = (label[1:] != label[:-1]) | heavy[1:] | heavy[:-1]
+    edges = np.concatenate([[0.0], after[ends]])
+    while len(edges) - 1 > bins:  # splitting off heavy values may make more bins than asked: join the smallest
+        widths = np.diff(edges)
+        edges = np.delete(edges, 1 + int(np.argmin(widths[:-1] + widths[1:])))
+    return edges

@@ -1,0 +1,1 @@
+"""Numerical statistics without gradients that families share; NumPy and SciPy, no modality, no schema."""
