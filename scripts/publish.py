@@ -14,10 +14,9 @@ import tempfile
 from pathlib import Path
 
 import zoo
-from zoo.artifact import CARD, MANIFEST, dump_json, open_artifact, parse_json
+from zoo.artifact import CARD, MANIFEST, dump_json, open_artifact
 from zoo.cli import guarded
 from zoo.errors import ArtifactError
-from zoo.evaluation.report import Report
 from zoo.recipe import load_recipe
 from zoo.registry import INDEX
 
@@ -63,11 +62,11 @@ def write_index() -> None:
     for manifest in sorted(CARDS.glob(f"*/*/*/{MANIFEST}")):
         opened = open_artifact(manifest.parent)
         opened.verify()
-        report = Report.from_dict(parse_json(opened.read("metrics.json"), str(manifest)))
+        scores = opened.read_json("metrics.json")["scores"]
         artifacts[manifest.parent.relative_to(CARDS).as_posix()] = {
             "manifest_sha256": opened.manifest_sha256,
             "bytes": sum(size for _, size in opened.files.values()),
-            "headline": ", ".join(f"{s.name} {s.value:.3f}" for s in report.scores[:3] if s.value is not None),
+            "headline": ", ".join(f"{s['name']} {s['value']:.3f}" for s in scores[:3] if s["value"] is not None),
         }
     (CARDS / INDEX).write_bytes(dump_json({"format_version": 1, "artifacts": artifacts}))
     total = sum(p.stat().st_size for p in CARDS.rglob("*") if p.is_file())

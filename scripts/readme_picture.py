@@ -7,6 +7,7 @@ import argparse
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 import zoo
@@ -29,7 +30,9 @@ def draw(names: tuple[str, ...], seed: int) -> Image.Image:
     for name in names:
         generator = zoo.load(name)
         real = zoo.load_dataset(name.split("/")[2], "test")
-        synthetic = generator.sample(min(500, generator.form.length(real)), seed=seed)
+        chosen = np.random.default_rng(seed).permutation(generator.form.length(real))[:500]
+        real = generator.form.take(real, chosen)
+        synthetic = generator.sample(len(chosen), seed=seed)
         parts.append(Image.open(io.BytesIO(picture(synthetic, generator.schema, real, title=name))).convert("RGB"))
     width, height = parts[0].size
     rows = -(-len(parts) // 2)

@@ -12,7 +12,8 @@ from zoo.data.timeseries import SeriesBatch
 def tiny_data(modality: str) -> Any:
     """A small data set with several kinds, missing values and dependence; always the same."""
     rng = np.random.default_rng(7)
-    return {"tabular": _table, "timeseries": _series, "image": _images, "text": _texts}[modality](rng)
+    make: dict[str, Any] = {"tabular": _table, "timeseries": _series, "image": _images, "text": _texts}
+    return make[modality](rng)
 
 
 def _table(rng: np.random.Generator, n: int = 160) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def _table(rng: np.random.Generator, n: int = 160) -> pd.DataFrame:
             "number": [f"P-{i:05d}" for i in range(n)],
             "age": age,
             "income": np.where(rng.random(n) < 0.1, np.nan, income),
-            "place": pd.Series(np.where(rng.random(n) < 0.1, None, place), dtype="str"),
+            "place": pd.Series(place, dtype="str").mask(rng.random(n) < 0.1),
             "member": age + rng.normal(0, 10, n) > 50,
             "grade": pd.Categorical(
                 rng.choice(["low", "mid", "high"], n), categories=["low", "mid", "high"], ordered=True

@@ -42,7 +42,7 @@ class Range:
         return f"{'above ' if self.open_low else ''}{_number(self.low)} to {_number(self.high)}"
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 

@@ -76,7 +76,8 @@ def _draw_table(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> 
             known = np.concatenate([v[~np.isnan(v)] for v in numbers.values()])
             if len(known) == 0:
                 continue
-            edges = np.linspace(*np.quantile(known, [0.005, 0.995]), 31)
+            low, high = np.quantile(known, [0.005, 0.995]).tolist()
+            edges = np.linspace(low, high, 31)
             if edges[0] == edges[-1]:
                 edges = edges[0] + np.linspace(-0.5, 0.5, 31)
             for name, _, colour in parts:

@@ -183,7 +183,7 @@ class Recipe:
                 parts[part][name] = value
             else:
                 raise ConfigError(f"smoke setting {key!r} names no field; write data.rows, train.epochs and the like")
-        classes = {"data": Data, "generator": cls, "train": TrainConfig, "evaluate": Evaluate}
+        classes: dict[str, type] = {"data": Data, "generator": cls, "train": TrainConfig, "evaluate": Evaluate}
         built = {k: build(classes[k], v, owner=self.family if k == "generator" else k) for k, v in parts.items()}
         return kind(**built, **flat)
 

@@ -70,6 +70,7 @@ class FieldTable:
             if condition.rows is not None:
                 fixed[name] = condition.rows
             else:
+                assert condition.values is not None
                 admitted &= np.isin(column, condition.values)
         asked = np.stack(list(fixed.values()), axis=1) if fixed else np.zeros((n, 0), dtype=np.int64)
         distinct, place = np.unique(asked, axis=0, return_inverse=True)
@@ -119,7 +120,7 @@ class FieldTable:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state, for an artifact."""
-        out = {"fields.combinations": self.combinations, "fields.weights": self.weights}
+        out: dict[str, np.ndarray] = {"fields.combinations": self.combinations, "fields.weights": self.weights}
         return out | {f"fields.edges.{i}": self.edges[n] for i, n in enumerate(self.codec.numeric)}
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:

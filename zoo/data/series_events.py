@@ -18,7 +18,7 @@ from zoo.errors import ArtifactError
 from zoo.schema import Column
 
 MISSING = 0  # the event that nothing was observed
-FEATURES = 4  # numbers that describe an observation to a network
+FEATURES = 5  # numbers that describe an observation to a network
 _USUAL = 0.99  # this share of the changes counts as usual, ...
 _FAR = 4.0  # ... and a change of more than so many times the largest usual one is no step, but leads to a new level
 _TAILS = (0.001, 0.003, 0.006)  # further quantiles at both ends, where equally full bins would be too wide
@@ -125,34 +125,48 @@ class ChannelEvents:
         return np.round((values.astype(np.float64) - last) / quantum) * quantum + 0.0  # no minus zero
 
     def encode(self, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T)`` and features ``float32 (N, T, 4)`` of a channel's values."""
+        """Events ``int64 (N, T)`` and features ``float32 (N, T, 5)`` of a channel's values."""
         last = last_observed(values, mask)
-        events = np.zeros(values.shape, dtype=np.int64)
-        seen = values[mask].astype(np.float64)
-        change = self._change(values, last)[mask]  # NaN where there is no last value
-        if not len(seen) or not len(self.levels):  # a channel without any value in training stays missing
-            return events, self.features(values, mask, last)
-        levels = 1 + self.levels.assign(seen)
+        events = self.encode_levels(values, mask)
         if len(self.steps):
-            inner = self.steps.edges if len(self.steps.edges) else np.array([np.inf, -np.inf])
-            stop = np.isin(seen, self.range) & self.levels.is_atom(seen)  # an end stop, such as a lamp that is off
-            between = (change >= inner[0]) & (change <= inner[-1]) & ~stop
-            moves = self.steps.is_atom(change) | between
-            levels[moves] = 1 + len(self.levels) + self.steps.assign(change[moves])
-        events[mask] = levels
+            change = self._change(values, last)  # NaN where there is no last value
+            edges = self.steps.edges if len(self.steps.edges) else np.array([np.inf, -np.inf])
+            stop = np.isin(values, self.range) & self.levels.is_atom(values)  # such as a lamp that is off
+            between = (change >= edges[0]) & (change <= edges[-1]) & ~stop
+            moves = mask & (self.steps.is_atom(change) | between)
+            events[moves] = 1 + len(self.levels) + self.steps.assign(change[moves])
         return events, self.features(values, mask, last)
 
+    def encode_levels(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Events ``int64 (…)`` of values without regard to what was before: levels only."""
+        events = np.zeros(values.shape, dtype=np.int64)
+        if len(self.levels):  # a channel without any value in training stays missing
+            events[mask] = 1 + self.levels.assign(values[mask].astype(np.float64))
+        return events
+
     def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What a network sees of a step, ``float32 (…, 4)``: the last known value by its place in the range and by its
-        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh."""
+        """What a network sees of a step, ``float32 (…, 5)``: the last known value by its place in the range and by its
+        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether there
+        was one."""
         known = np.where(mask, values, last).astype(np.float64)
         none = np.isnan(known)
         known = np.where(none, self._knots[len(self._knots) // 2], known)
         place = 2 * (known - float(self.range[0])) / self._span - 1
         rank = 2 * np.interp(known, self._knots, np.linspace(0, 1, len(self._knots))) - 1
         change = np.arcsinh((known - np.where(np.isnan(last), known, last)) / self._move)
-        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change], axis=-1)
+        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0], axis=-1)
         return out.astype(np.float32)
+
+    def places(self) -> np.ndarray:
+        """Where each event lies, ``float32 (size, 3)``: a level by its place in the range and by its rank (as among
+        :meth:`features`), a step by its change; NaN where that does not apply."""
+        out = np.full((self.size, 3), np.nan, dtype=np.float32)
+        middle = self._low + self._width / 2
+        level = slice(1, 1 + len(self.levels))
+        nowhere = np.full(len(self.levels), np.nan)
+        out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere)[:, :2]
+        out[1 + len(self.levels) :, 2] = np.arcsinh(middle[1 + len(self.levels) :] / self._move)
+        return out
 
     def admitted(self, last: np.ndarray) -> np.ndarray:
         """Which events may follow a last value ``(n,)``, ``bool (n, size)``: no step from nowhere, and nothing missing

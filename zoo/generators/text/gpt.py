@@ -108,7 +108,7 @@ class GPT(NeuralGenerator):
         train = train.with_defaults(epochs=40, batch_size=32, learning_rate=2e-3, gradient_clip=1.0)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        module = _lightning_module(self._build(), train)
+        module = _lightning_module(self._build(), train.learning_rate or 2e-3)
         batches = TensorDataModule.from_config((tokens, places, targets), train, seed=seed)
         result = fit(module, batches, train, seed=seed)
         self._publish(module.network)
@@ -298,9 +298,11 @@ def _learn_bpe(texts: list[str], size: int) -> "Tokenizer":
     return tokenizer
 
 
-def _lightning_module(network: nn.Module, train: "TrainConfig") -> Any:
+def _lightning_module(network: nn.Module, rate: float) -> Any:
     """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
+
+    from zoo.training.schedule import warmup_cosine
 
     class LanguageModel(pl.LightningModule):
         def __init__(self) -> None:
@@ -322,16 +324,7 @@ def _lightning_module(network: nn.Module, train: "TrainConfig") -> Any:
             decayed = [p for p in self.parameters() if p.dim() >= 2]
             others = [p for p in self.parameters() if p.dim() < 2]
             groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-            optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.95))
-            total = max(1, self.trainer.estimated_stepping_batches)
-            warm = max(1, int(0.05 * total))
-
-            def factor(step: int) -> float:  # linear warm-up, then cosine to a tenth
-                if step < warm:
-                    return (step + 1) / warm
-                return 0.1 + 0.45 * (1 + np.cos(np.pi * min(1.0, (step - warm) / max(1, total - warm))))
-
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95))
+            return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches)
 
     return LanguageModel()

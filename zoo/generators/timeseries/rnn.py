@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 _LENGTH = "\0length"  # a column beside the attributes that no attribute can be called
 _EXACT_LENGTHS = 256  # that many different lengths are drawn as they occurred, more from quantile bins
+_BATCH = 64
+_STEPS, _EPOCHS = 400, (20, 100)  # few series are seen more often, but not so often that they are learned by heart
+_SHARPEST = -5.0  # log scale of the narrowest bump; the lines are some units long, a bin a fiftieth
+_COLD = 8  # cold starts a series and training step
 _IGNORE = -100  # a target without loss: a step beyond the series' length
 
 
@@ -58,10 +62,10 @@ class RNN(NeuralGenerator):
     bins
         Quantile bins of a numeric channel's values, and as many of its changes; more are finer and need more data.
     dropout
-        Dropout before the output while training.
+        Dropout of the recurrent layers' inputs and of what they give, while training.
     """
 
-    width: Annotated[int, Range(4, 4096)] = 128
+    width: Annotated[int, Range(4, 4096)] = 64
     layers: Annotated[int, Range(1, 16)] = 1
     cell: Literal["gru", "lstm"] = "gru"
     bins: Annotated[int, Range(2, 500)] = 64
@@ -98,20 +102,24 @@ class RNN(NeuralGenerator):
         events, features = self._encode(data)  # (N, T, V), (N, T, F)
         attributes = self._attributes(self._table.codes(known))  # (N, S)
         targets = np.where(data.inside[:, :, None], events, _IGNORE)
-        train = train.with_defaults(epochs=100, batch_size=64, learning_rate=3e-3, gradient_clip=1.0)
+        levels = events.copy()  # (N, T, V) each step as if it were the first
+        for i, channel in enumerate(self._events):
+            levels[:, :, i] = channel.encode_levels(data.values[:, :, i], data.mask[:, :, i])
+        epochs = int(np.clip(_STEPS * _BATCH // len(data), *_EPOCHS))
+        train = train.with_defaults(epochs=epochs, batch_size=_BATCH, learning_rate=4e-3, gradient_clip=1.0)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
         network = self._build()
         network.start_at(targets)
         module = _lightning_module(network, train)
-        arrays = (features, events, targets, attributes, data.lengths)
+        arrays = (features, events, targets, levels, attributes, data.lengths)
         batches = TensorDataModule.from_config([torch.from_numpy(a) for a in arrays], train, seed=seed)
         result = fit(module, batches, train, seed=seed)
         self._publish(module.network)
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     def _encode(self, data: SeriesBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 4 C)``; V counts both kinds of channels."""
+        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 5 C)``; V counts both kinds of channels."""
         pairs = [e.encode(data.values[:, :, i], data.mask[:, :, i]) for i, e in enumerate(self._events)]
         events = [p[0] for p in pairs] + [data.categories[:, :, k] + 1 for k in range(data.categories.shape[2])]
         features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
@@ -122,8 +130,8 @@ class RNN(NeuralGenerator):
         return np.delete(codes, self._table.columns.index(_LENGTH), axis=1).astype(np.int64) + 1
 
     def _build(self) -> "SeriesNetwork":
-        kinds = [e.size for e in self._events]
-        kinds += [1 + len(c.categories) for c in category_channels(self.schema)]
+        places = [e.places() for e in self._events]
+        places += [np.full((1 + len(c.categories), 3), np.nan) for c in category_channels(self.schema)]
         table = self._table
         sizes = [
             table.codec.sizes[n] if n in table.codec.sizes else max(1, len(table.edges[n]) - 1)
@@ -131,7 +139,7 @@ class RNN(NeuralGenerator):
             if n != _LENGTH
         ]
         return SeriesNetwork(
-            kinds, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
+            places, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
         )
 
     @property
@@ -225,7 +233,7 @@ class RNN(NeuralGenerator):
         events = torch.zeros(n, len(network.kinds), dtype=torch.long, device=device)  # (n, V) of the step before
         features = torch.zeros(n, FEATURES * c, device=device)  # (n, F)
         about = network.about(torch.from_numpy(attributes).to(device))  # (n, W)
-        ends, state = torch.from_numpy(lengths).to(device), None
+        ends, state = torch.tensor(lengths, device=device), None
         for t in range(steps):
             hidden, state = network.step(events, features, about, t, ends, state)  # (n, W)
             forced = None if told is None else t < told[1]  # (n,)
@@ -240,13 +248,13 @@ class RNN(NeuralGenerator):
                 events[:, v] = torch.from_numpy(drawn).to(device)
                 if v >= c:
                     codes[:, t, v - c] = drawn - 1
-                    hidden = network.after(v, hidden, events[:, v], None)
+                    hidden = network.after(v, hidden, events[:, v], features)
                     continue
                 made = self._events[v].decode(drawn, last[:, v], rng.random(n))
                 if told is not None and forced is not None:
                     made = np.where(forced, told[2][:, t, v], made)
                 known = ~np.isnan(made)
-                seen = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 4)
+                seen = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 5)
                 features[:, FEATURES * v : FEATURES * (v + 1)] = seen
                 hidden = network.after(v, hidden, events[:, v], seen)
                 last[:, v] = np.where(known, made, last[:, v])
@@ -305,10 +313,11 @@ class SeriesNetwork(nn.Module):
 
     Parameters
     ----------
-    kinds
-        Number of events of each of the V channels, numeric ones first.
+    places
+        Of each of the V channels, numeric ones first: ``float (kinds, 3)``, where its events lie on up to three lines
+        (NaN: not on it), see :meth:`Head`.
     numeric
-        Number C of numeric channels, each with four features.
+        Number C of numeric channels, each with five features.
     sizes
         Number of values of each of the S static attributes.
     width, layers, cell, dropout
@@ -319,7 +328,7 @@ class SeriesNetwork(nn.Module):
 
     def __init__(
         self,
-        kinds: Sequence[int],
+        places: Sequence[np.ndarray],
         numeric: int,
         sizes: Sequence[int],
         width: int,
@@ -329,29 +338,29 @@ class SeriesNetwork(nn.Module):
         longest: int,
     ) -> None:
         super().__init__()
+        kinds = [len(p) for p in places]
         self.kinds, self.sizes, self.longest = tuple(kinds), tuple(sizes), longest
         self.static = nn.ModuleList(nn.Embedding(1 + size, width) for size in sizes)  # 0 is missing
-        self.before = nn.ModuleList(nn.Embedding(kind, width) for kind in kinds)
+        self.numeric = numeric
+        self.before = nn.ModuleList(nn.Embedding(kind, width) for kind in kinds[numeric:])
         self.inputs = nn.Linear(FEATURES * numeric + 3, width)
         recurrent = nn.GRU if cell == "gru" else nn.LSTM
         self.recurrent = recurrent(width, width, layers, batch_first=True)
+        self.skip = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
-        self.within = nn.ModuleList(nn.Embedding(kind, width) for kind in kinds[:-1])
-        self.values = nn.ModuleList(nn.Linear(FEATURES, width) for _ in range(min(numeric, len(kinds) - 1)))
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, kind))
-            for kind in kinds
+        # Numbers enter as numbers: embeddings of their events were learned by heart and said nothing of other days.
+        self.within = nn.ModuleList(
+            nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width)
+            for v, kind in enumerate(kinds[:-1])
         )
+        self.heads = nn.ModuleList(Head(width, place) for place in places)
 
-    @torch.no_grad()
     def start_at(self, targets: np.ndarray) -> None:
         """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned."""
-        for v, kind in enumerate(self.kinds):
+        for v, head in enumerate(self.heads):
             found = targets[:, :, v][targets[:, :, v] != _IGNORE]
-            share = (np.bincount(found, minlength=kind) + 0.1) / (len(found) + 0.1 * kind)  # (kind,)
-            last = self.heads[v][-1]  # type: ignore[index]
-            last.weight.mul_(0.1)
-            last.bias.copy_(torch.from_numpy(np.log(share)))
+            share = (np.bincount(found, minlength=self.kinds[v]) + 0.1) / (len(found) + 0.1 * self.kinds[v])  # (kinds,)
+            head.start_at(torch.from_numpy(np.log(share)))  # type: ignore[operator]
 
     def about(self, attributes: Tensor) -> Tensor:
         """The static attributes ``(B, S)`` as one vector ``(B, W)``."""
@@ -364,7 +373,7 @@ class SeriesNetwork(nn.Module):
         """One step: events ``(n, V)`` and features ``(n, F)`` of the one before, to the hidden state ``(n, W)``."""
         position = self._position(torch.full_like(lengths, t)[:, None], lengths)  # (n, 1, 3)
         joined = self._input(events[:, None], features[:, None], position, about)  # (n, 1, W)
-        out, state = self.recurrent(joined, state)
+        out, state = self._recur(joined, state)
         return out[:, 0], state
 
     def _position(self, t: Tensor, lengths: Tensor) -> Tensor:
@@ -376,44 +385,115 @@ class SeriesNetwork(nn.Module):
 
     def _input(self, events: Tensor, features: Tensor, position: Tensor, about: Tensor) -> Tensor:
         joined = self.inputs(torch.cat([features, position], dim=-1)) + about[:, None]  # (B, T, W)
-        for v, table in enumerate(self.before):
-            joined = joined + table(events[:, :, v])
-        return self.dropout(joined)
+        for k, table in enumerate(self.before):
+            joined = joined + table(events[:, :, self.numeric + k])
+        return joined
 
-    def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor | None) -> Tensor:
-        """The hidden state once channel v is known, for the channels behind it; any leading shape."""
+    def _recur(self, joined: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """From inputs ``(B, T, W)`` to what the heads see of the past, ``(B, T, W)``, and the state.
+
+        The last step's input goes round the recurrent layers too: how much of a change is noise that the next one takes
+        back is seen at once."""
+        hidden, state = self.recurrent(self.dropout(joined), state)
+        return self.dropout(hidden) + self.skip(joined), state
+
+    def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
+        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the channels
+        behind it."""
         if v == len(self.kinds) - 1:
             return hidden
-        hidden = hidden + self.within[v](events)  # (…, W)
-        return hidden if features is None else hidden + self.values[v](features)
+        return hidden + self.within[v](features if v < self.numeric else events)  # (M, W)
 
     def logits(self, v: int, hidden: Tensor) -> Tensor:
         """Logits of channel v's events, ``(…, kinds[v])``."""
-        return self.heads[v](self.dropout(hidden))
+        return self.heads[v](hidden)
 
-    def forward(self, features: Tensor, events: Tensor, targets: Tensor, attributes: Tensor, lengths: Tensor) -> Tensor:
-        """Mean negative log-likelihood of an event within length, in nats.
+    def forward(
+        self, features: Tensor, events: Tensor, targets: Tensor, levels: Tensor, attributes: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Mean negative log-likelihood of an event within length, in nats, and that of cold starts.
+
+        A cold start is a random step that is predicted from its position alone, as if the series began there. First
+        steps are few; so they are learned from all, and with them how the channels of a step depend on each other.
 
         Parameters
         ----------
-        features, events, targets
-            ``float (B, T, F)``, ``int64 (B, T, V)`` twice; targets are -100 beyond length.
+        features, events, targets, levels
+            ``float (B, T, F)``, ``int64 (B, T, V)`` thrice; targets are -100 beyond length, levels are the events
+            without regard to the step before.
         attributes, lengths
             ``int64 (B, S)`` and ``int64 (B,)``.
         """
+        about = self.about(attributes).expand(len(events), -1)  # (B, W)
         before = F.pad(events[:, :-1], (0, 0, 1, 0))  # (B, T, V) the first step sees nothing
         seen = F.pad(features[:, :-1], (0, 0, 1, 0))  # (B, T, F)
         t = torch.arange(events.shape[1], device=events.device).expand(len(events), -1)  # (B, T)
-        joined = self._input(before, seen, self._position(t, lengths), self.about(attributes))
-        hidden, _ = self.recurrent(joined)  # (B, T, W)
+        hidden, _ = self._recur(self._input(before, seen, self._position(t, lengths), about))  # (B, T, W)
         inside = targets[:, :, 0] != _IGNORE  # (B, T)
-        hidden, events, features, targets = hidden[inside], events[inside], features[inside], targets[inside]
+        loss = self._nats(hidden[inside], events[inside], features[inside])
+
+        row = torch.arange(len(events), device=events.device).repeat_interleave(_COLD)  # (B K,)
+        start = (torch.rand(len(row), device=events.device) * lengths[row]).long()  # (B K,)
+        nothing = torch.zeros_like(events[row, :1])  # (B K, 1, V)
+        position = self._position(start[:, None], lengths[row])  # (B K, 1, 3)
+        joined = self._input(nothing, torch.zeros_like(features[row, :1]), position, about[row])  # (B K, 1, W)
+        hidden, _ = self._recur(joined)  # (B K, 1, W)
+        first = self.unmoved(features[row, start])  # (B K, F)
+        return loss + self._nats(hidden[:, 0], levels[row, start], first)
+
+    def unmoved(self, features: Tensor) -> Tensor:
+        """Features ``(…, F)`` as they are where nothing was known before: without a change."""
+        keep = features.new_ones(FEATURES)
+        keep[-2:] = 0.0
+        return features * keep.repeat(features.shape[-1] // FEATURES)
+
+    def _nats(self, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
+        """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)``."""
         loss = hidden.new_zeros(())
         for v in range(len(self.kinds)):
-            loss = loss + F.cross_entropy(self.logits(v, hidden).float(), targets[:, v])
-            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (steps, 4), none for a categorical channel
-            hidden = self.after(v, hidden, events[:, v], numbers if numbers.shape[1] else None)
+            loss = loss + F.cross_entropy(self.logits(v, hidden).float(), events[:, v])
+            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 5), none for a categorical channel
+            hidden = self.after(v, hidden, events[:, v], numbers)
         return loss / len(self.kinds)
+
+
+class Head(nn.Module):
+    """Logits of the events of one channel: free ones, and bumps that know which events are neighbours.
+
+    On each line, ``-(place - centre)**2 / (2 scale**2)`` is added, centre and scale given by the hidden state. So a
+    smooth dependence (of a humidity ratio on humidity and temperature) is learned from few steps and sharply, while the
+    free logits say what no bell can.
+
+    Parameters
+    ----------
+    width
+        Width of the hidden state.
+    places
+        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not.
+    """
+
+    def __init__(self, width: int, places: np.ndarray) -> None:
+        super().__init__()
+        on = ~np.isnan(places)
+        self.register_buffer("on", torch.tensor(on, dtype=torch.float32), persistent=False)  # (kinds, 3)
+        self.register_buffer("place", torch.tensor(np.where(on, places, 0), dtype=torch.float32), persistent=False)
+        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
+        self.free = nn.Linear(2 * width, len(places))
+        self.bumps = nn.Linear(2 * width, 6)  # centres and log scales
+
+    @torch.no_grad()
+    def start_at(self, logits: Tensor) -> None:
+        """Let the untrained output be ``logits (kinds,)``, nearly: wide bumps and small weights."""
+        for layer in (self.free, self.bumps):
+            layer.weight.mul_(0.1)
+        self.free.bias.copy_(logits)
+        self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        hidden = self.hidden(hidden)  # (..., 2 W)
+        centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (..., 3) each
+        near = (self.place - centre[..., None, :]) * torch.exp(-scale.clamp(_SHARPEST, 3))[..., None, :]
+        return self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (..., kinds)
 
 
 def _draw(logits: Tensor, rng: np.random.Generator) -> np.ndarray:
