@@ -27,6 +27,15 @@ def quantiles_at(grid: np.ndarray, u: np.ndarray) -> np.ndarray:
     return start + (place - cell) * (grid[cell + 1] - start)
 
 
+def density_at(grid: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:
+    """Probability of ``width`` around ``x``, by the slope of the grid's cell there; 0 outside the grid."""
+    cell = np.searchsorted(grid, x, side="left")
+    inner = np.clip(cell, 1, len(grid) - 1)
+    across = grid[inner] - grid[inner - 1]
+    slope = np.where(across > 0, width / np.where(across > 0, across, 1.0) / (len(grid) - 1), 0.0)
+    return np.where((x < grid[0]) | (x > grid[-1]), 0.0, slope)
+
+
 def cumulative_at(grid: np.ndarray, x: Any, side: str) -> np.ndarray:
     """Probability below ``x`` (side ``left``) or up to it (``right``): the inverse of :func:`quantiles_at`."""
     x = np.asarray(x, dtype=np.float64)

@@ -15,8 +15,9 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from zoo.errors import ConditionError
 
-_MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
+MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
 _NEWTON_STEPS = 60
+_NEWTON_NUMBERS = 4_000_000  # of the Jacobians that are held at once
 _TOLERANCE = 1e-8
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 
@@ -58,7 +59,7 @@ class BoxedNormal:
     """
 
     def __init__(self, covariance: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        narrow = np.maximum(_MIN_WIDTH - (high - low), 0.0) / 2
+        narrow = np.maximum(MIN_WIDTH - (high - low), 0.0) / 2
         low, high = low - narrow, high + narrow
         # The most confined variables first: what they leave to the others is then known (Gibson et al. 1994).
         scale = np.sqrt(np.diag(covariance))
@@ -68,15 +69,20 @@ class BoxedNormal:
         diagonal = np.diag(factor)
         self.coupling = np.tril(factor / diagonal[:, None], -1)  # (d, d)
         self.low, self.high = low[:, self.order] / diagonal, high[:, self.order] / diagonal  # (B, d)
-        self.tilt, self.bound = self._saddle_points()
-
-    def _saddle_points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tilts ``(B, d)`` and bounds of ln weight ``(B,)``, by Newton's method on all boxes at once."""
         boxes, d = self.low.shape
+        self.tilt, self.bound = np.zeros((boxes, d)), np.zeros(boxes)
+        size = max(1, _NEWTON_NUMBERS // (4 * d * d))
+        for start in range(0, boxes, size):
+            some = np.arange(start, min(start + size, boxes))
+            self.tilt[some], self.bound[some] = self._saddle_points(some)
+
+    def _saddle_points(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tilts ``(b, d)`` and bounds of ln weight ``(b,)`` of b boxes, by Newton's method on all of them at once."""
+        boxes, d = len(some), self.low.shape[1]
         point = np.zeros((boxes, d))
         tilt = np.zeros((boxes, d))
         active = np.arange(boxes) if d > 1 else np.arange(0)
-        value, gradient, jacobian = self._psi(active, point[active], tilt[active])
+        value, gradient, jacobian = self._psi(some[active], point[active], tilt[active])
         for _ in range(_NEWTON_STEPS):
             size = np.square(gradient).sum(axis=1)
             going = size > _TOLERANCE**2
@@ -89,17 +95,17 @@ class BoxedNormal:
                 x, m = point[active].copy(), tilt[active].copy()
                 x[:, :-1] += length[:, None] * step[:, : d - 1]
                 m[:, :-1] += length[:, None] * step[:, d - 1 :]
-                _, trial, trial_jacobian = self._psi(active, x, m)
+                _, trial, trial_jacobian = self._psi(some[active], x, m)
                 worse = ~(np.square(trial).sum(axis=1) < size * 1.0001)
                 if not worse.any():
                     break
                 length[worse] /= 2
             point[active], tilt[active], gradient, jacobian = x, m, trial, trial_jacobian
-        value, gradient, _ = self._psi(np.arange(boxes), point, tilt)
+        value, gradient, _ = self._psi(some, point, tilt)
         # Where Newton failed, no tilt: each factor of the weight is at most the mass of its centred interval.
         failed = ~(np.square(gradient).sum(axis=1) < 1e-8) if d > 1 else np.zeros(boxes, dtype=bool)
         if failed.any():
-            half = (self.high[failed] - self.low[failed]) / 2
+            half = (self.high[some[failed]] - self.low[some[failed]]) / 2
             tilt[failed] = 0.0
             value[failed] = log_interval(-half, half).sum(axis=1)
         return tilt, value
@@ -215,7 +221,7 @@ def draw_mixture(
         if not len(waiting):
             return vectors, candidate
         rows = group[waiting]
-        chosen = (cumulative[rows] < rng.random((len(rows), 1))).sum(axis=1)  # (m,)
+        chosen = (cumulative[rows] <= rng.random((len(rows), 1))).sum(axis=1)  # (m,)
         refused = np.ones(len(waiting), dtype=bool)
         for s, normal in enumerate(normals):
             mine = np.flatnonzero(part[rows, chosen] == s)

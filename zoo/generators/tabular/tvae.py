@@ -28,6 +28,7 @@ _CAP = 20.0  # logits are bounded softly, so that their exponentials are finite 
 _MIXTURE_ROWS = 20_000
 _POOL = 16  # candidates a sample under conditions that are the same for all
 _ROW_POOL = 4096  # candidates that all rows of a table of conditions share
+_NUMBERS = 2**23  # probabilities that are held at once, 32 MB
 _TINY = 1e-30
 
 
@@ -140,60 +141,109 @@ class TVAE(NeuralGenerator):
         random = torch_rng(rng, self._device)
         if not self._columns.names:
             return self._columns.decode(np.zeros((n, 0), dtype=np.int64), rng)
-        if not conditions:
-            probability = self._network.decode(self._latents(n, rng), options["temperature"])  # (n, W)
-            codes = self._network.draw(probability, random)  # (n, C)
-            return self._columns.decode(codes.cpu().numpy(), rng)
-        codes, limits = self._draw_conditioned(n, conditions, rng, random, options["temperature"])
-        return self._columns.decode(codes.cpu().numpy(), rng, limits)
+        if conditions:
+            codes, limits = self._draw_conditioned(n, conditions, rng, random, options["temperature"])
+            return self._columns.decode(codes, rng, limits)
+        latents = self._latents(n, rng)  # (n, L)
+        parts = []
+        for some in latents.split(self._at_once()):
+            parts.append(self._network.draw(self._network.decode(some, options["temperature"]), random))  # (b, C)
+        return self._columns.decode(torch.cat(parts).cpu().numpy(), rng)
+
+    def _at_once(self, other: int = 0) -> int:
+        """Rows whose probabilities, or as many numbers as ``other``, are held at once."""
+        return max(1, _NUMBERS // max(sum(self._network.widths), other))
 
     def _draw_conditioned(
         self, n: int, conditions: Conditions, rng: np.random.Generator, random: torch.Generator, temperature: float
-    ) -> tuple[Tensor, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Codes ``(n, C)`` under conditions, and the ranges that asked numbers have to lie in.
 
         Latent codes are resampled by the probability of what is asked (importance resampling); then the asked columns
         are drawn among what is admitted, the others as they come.
         """
-        columns, network = self._columns, self._network
-        asked: dict[str, tuple[Tensor, np.ndarray | None]] = {}  # weights (m, K), ends (m, 2)
-        for name, condition in conditions.items():
-            if condition.rows is None:
-                weights, ends = columns.admitted(condition)
-            else:  # one alternative a row
-                weights = columns.row_weights(name, condition.rows)
-                ends = np.stack([condition.rows] * 2, axis=1) if name in columns.edges else None
-            asked[name] = (torch.from_numpy(weights).float().to(self._device), ends)
         per_row = conditions.per_row
-        probability = network.decode(self._latents(_ROW_POOL if per_row else _POOL * n, rng), temperature)  # (M, W)
-        log_weight = torch.zeros(n if per_row else 1, len(probability), device=probability.device)
-        for name, (options, _) in asked.items():
-            part = network.part(probability, columns.names.index(name))  # (M, K)
-            among = options if per_row else options.sum(0, keepdim=True).clamp(max=1.0)  # (n or 1, K)
-            log_weight += (among @ part.T).clamp_min(_TINY).log()  # (n or 1, M)
-        mass = (log_weight - log_weight.max(dim=1, keepdim=True).values).exp_().cumsum(1)
-        point = torch.rand(n, 1, generator=random, device=mass.device) * mass[:, -1:]  # (n, 1)
+        pool = self._latents(_ROW_POOL if per_row else _POOL * n, rng)  # (M, L)
         if per_row:
-            chosen = torch.searchsorted(mass, point, right=True)[:, 0]  # (n,)
+            chosen = self._choose_by_row(pool, conditions, random, temperature)  # (n,)
         else:
-            chosen = torch.searchsorted(mass[0], point[:, 0], right=True)  # (n,)
-        probability = probability[chosen.clamp(max=len(probability) - 1)]  # (n, W)
-        limits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for name, (options, ends) in asked.items():
-            part = network.part(probability, columns.names.index(name))  # (n, K), a view
-            index = torch.arange(n, device=mass.device)
-            if not per_row:  # which alternative, given the latent code
-                each = (part @ options.T).clamp_min(_TINY).cumsum(1)  # (n, m)
-                draw = torch.rand(n, 1, generator=random, device=mass.device) * each[:, -1:]
-                index = torch.searchsorted(each, draw, right=True)[:, 0].clamp(max=len(options) - 1)  # (n,)
-            among = options[index]  # (n, K)
-            kept = part * among
-            kept = torch.where(kept.sum(1, keepdim=True) > _TINY, kept, among)
-            part.copy_(kept / kept.sum(1, keepdim=True))
-            if ends is not None:
-                low, high = ends[index.cpu().numpy()].T
-                limits[name] = (low, high)
-        return network.draw(probability, random), limits
+            admitted = {name: self._columns.admitted(condition) for name, condition in conditions.items()}
+            chosen = self._choose(n, pool, {k: w for k, (w, _) in admitted.items()}, random, temperature)  # (n,)
+        network, parts = self._network, []
+        limits: dict[str, list[np.ndarray]] = {}
+        for rows in torch.arange(n).split(self._at_once()):
+            probability = network.decode(pool[chosen[rows]], temperature)  # (b, W)
+            for name, condition in conditions.items():
+                if condition.rows is not None:
+                    weights, ends = self._of_rows(name, condition.rows[rows.numpy()])
+                    among = self._tensor(weights)  # (b, K)
+                else:
+                    weights, ends = admitted[name]
+                    index = self._alternative(self._part(probability, name), self._tensor(weights), random)  # (b,)
+                    among = self._tensor(weights)[index]  # (b, K)
+                    ends = None if ends is None else ends[index.cpu().numpy()]
+                _restrict(self._part(probability, name), among)
+                if ends is not None:
+                    limits.setdefault(name, []).append(ends)
+            parts.append(network.draw(probability, random))  # (b, C)
+        joined = {name: np.concatenate(ends).T for name, ends in limits.items()}
+        return torch.cat(parts).cpu().numpy(), {name: (low, high) for name, (low, high) in joined.items()}
+
+    def _choose(
+        self, n: int, pool: Tensor, asked: Mapping[str, np.ndarray], random: torch.Generator, temperature: float
+    ) -> Tensor:
+        """Candidates of the pool ``(M, L)``, drawn by the probability of what all rows ask: ``(n,)``."""
+        among = {name: self._tensor(w.sum(axis=0).clip(max=1.0)) for name, w in asked.items()}  # (K,)
+        parts = []
+        for some in pool.split(self._at_once()):
+            probability = self._network.decode(some, temperature)  # (b, W)
+            weights = [(self._part(probability, name) @ w).clamp_min(_TINY).log() for name, w in among.items()]
+            parts.append(torch.stack(weights).sum(0))  # (b,)
+        log_weight = torch.cat(parts).double()  # (M,)
+        mass = (log_weight - log_weight.max()).exp().cumsum(0)  # (M,)
+        point = torch.rand(n, generator=random, device=mass.device).double() * mass[-1]  # (n,)
+        return torch.searchsorted(mass, point, right=True).clamp(max=len(mass) - 1)
+
+    def _choose_by_row(
+        self, pool: Tensor, conditions: Conditions, random: torch.Generator, temperature: float
+    ) -> Tensor:
+        """The same where each row asks for values of its own: ``(n,)``."""
+        names, kept = list(conditions), []
+        for some in pool.split(self._at_once()):
+            probability = self._network.decode(some, temperature)  # (b, W)
+            kept.append([self._part(probability, name).clone() for name in names])
+        parts = [torch.cat([k[i] for k in kept]) for i in range(len(names))]  # (M, K) each
+        chosen = []
+        rows_of = {name: condition.rows for name, condition in conditions.items()}
+        n = max(len(r) for r in rows_of.values() if r is not None)
+        for rows in torch.arange(n).split(self._at_once(len(pool))):
+            log_weight = torch.zeros(len(rows), len(pool), device=pool.device)  # (b, M)
+            for name, part in zip(names, parts, strict=True):
+                values = rows_of[name]
+                assert values is not None  # a table of conditions gives them all
+                weights, _ = self._of_rows(name, values[rows.numpy()])
+                log_weight += (self._tensor(weights) @ part.T).clamp_min(_TINY).log()
+            mass = (log_weight - log_weight.max(dim=1, keepdim=True).values).exp_().cumsum(1)  # (b, M)
+            point = torch.rand(len(rows), 1, generator=random, device=mass.device) * mass[:, -1:]  # (b, 1)
+            chosen.append(torch.searchsorted(mass, point, right=True)[:, 0].clamp(max=len(pool) - 1))
+        return torch.cat(chosen)
+
+    def _of_rows(self, name: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Weights ``(b, K)`` and, for numbers, ends ``(b, 2)`` of one given value a row."""
+        ends = np.stack([values] * 2, axis=1) if name in self._columns.edges else None
+        return self._columns.row_weights(name, values), ends
+
+    def _alternative(self, part: Tensor, options: Tensor, random: torch.Generator) -> Tensor:
+        """Which of the alternatives ``(m, K)`` each row takes, by its probabilities ``part (b, K)``: ``(b,)``."""
+        each = (part @ options.T).clamp_min(_TINY).cumsum(1)  # (b, m)
+        draw = torch.rand(len(part), 1, generator=random, device=part.device) * each[:, -1:]  # (b, 1)
+        return torch.searchsorted(each, draw, right=True)[:, 0].clamp(max=len(options) - 1)
+
+    def _part(self, probability: Tensor, name: str) -> Tensor:
+        return self._network.part(probability, self._columns.names.index(name))  # (b, K), a view
+
+    def _tensor(self, weights: np.ndarray) -> Tensor:
+        return torch.from_numpy(weights).float().to(self._device)
 
     # State
 
@@ -223,6 +273,13 @@ def _unit_mixture(size: int) -> dict[str, np.ndarray]:
         "means": np.zeros((1, size), dtype=np.float32),
         "factors": np.eye(size, dtype=np.float32)[None],
     }
+
+
+def _restrict(part: Tensor, among: Tensor) -> None:
+    """Leave probabilities ``part (b, K)`` only where ``among (b, K)`` admits them, summing to 1; in place."""
+    kept = part * among
+    kept = torch.where(kept.sum(1, keepdim=True) > _TINY, kept, among)
+    part.copy_(kept / kept.sum(1, keepdim=True))
 
 
 class _Network(nn.Module):
@@ -273,7 +330,12 @@ class _Network(nn.Module):
 
     def decode(self, latent: Tensor, temperature: float) -> Tensor:
         """Probabilities of all codes, each column's summing to 1: ``(B, W)``."""
-        weight = (self.logits(latent) / temperature).exp_()  # (B, W)
+        logits = self.logits(latent) / temperature  # (B, W)
+        if _CAP / temperature > 80:  # their exponentials would overflow
+            for j in range(len(self.widths)):
+                part = self.part(logits, j)  # (B, K_j), a view
+                part -= part.max(dim=1, keepdim=True).values
+        weight = logits.exp_()  # (B, W)
         return weight.mul_((1 / (weight @ self.member)) @ self.member.T)  # (B, W)
 
     def part(self, probability: Tensor, j: int) -> Tensor:
@@ -281,13 +343,14 @@ class _Network(nn.Module):
         return probability[:, self.bounds[j] : self.bounds[j + 1]]
 
     def draw(self, probability: Tensor, random: torch.Generator) -> Tensor:
-        """One code a column, ``(B, C)``: column j ends at j + 1 in the cumulative sum over all columns."""
-        n, count = len(probability), len(self.widths)
+        """One code a column, ``(B, C)``: a point between the column's ends in the cumulative sum over all columns."""
         mass = probability.cumsum(1)  # (B, W)
-        point = torch.rand(n, count, generator=random, device=mass.device)  # (B, C)
-        point = point + torch.arange(count, device=mass.device)
-        found = torch.searchsorted(mass, point, right=True) - self.first  # (B, C)
-        return found.clamp_min(0).minimum(torch.tensor(self.widths, device=mass.device) - 1)
+        end = mass[:, torch.tensor(self.bounds[1:], device=mass.device) - 1]  # (B, C)
+        start = torch.cat([torch.zeros_like(end[:, :1]), end[:, :-1]], dim=1)  # (B, C)
+        point = start + torch.rand(end.shape, generator=random, device=mass.device) * (end - start)  # (B, C)
+        # Strictly below its end, so that rounding draws no code of probability 0, which conditions rule out.
+        point = point.minimum(torch.nextafter(end, start))
+        return torch.searchsorted(mass, point, right=True) - self.first  # (B, C)
 
 
 def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
