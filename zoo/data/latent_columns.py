@@ -244,7 +244,7 @@ class LatentColumns:
         narrow = z_high - z_low < MIN_WIDTH
         more = np.zeros(len(low))
         if narrow.any():
-            mass = np.where(point, density_at(grid, low, _POINT * self.layout.spans[name]), mass)[narrow]
+            mass = np.where(point, density_at(grid, low) * self.layout.spans[name] * _POINT, mass)[narrow]
             middle = (z_low[narrow] + z_high[narrow]) / 2
             drawn = log_interval(middle - MIN_WIDTH / 2, middle + MIN_WIDTH / 2)
             more[narrow] = np.log(np.maximum(mass, 1e-300)) - drawn

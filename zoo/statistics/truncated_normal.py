@@ -16,6 +16,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from zoo.errors import ConditionError
 
 MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
+_NARROW = 1e-5  # widths below which the density is taken as that of the middle
 _NEWTON_STEPS = 60
 _NEWTON_NUMBERS = 4_000_000  # of the Jacobians that are held at once
 _TOLERANCE = 1e-8
@@ -31,7 +32,7 @@ def log_interval(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         wide = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
         middle = 0.5 * (a + b)
         narrow = -0.5 * middle**2 - _LOG_SQRT_2PI + np.log(b - a)
-    return np.where(b - a < 1e-5, narrow, wide)
+    return np.where(b - a < _NARROW, narrow, wide)
 
 
 def draw_interval(low: np.ndarray, high: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ def draw_interval(low: np.ndarray, high: np.ndarray, uniform: np.ndarray) -> np.
     share = np.exp(np.minimum(lower - upper, 0.0))
     inside = ndtri_exp(upper + np.log(uniform + (1 - uniform) * share))
     with np.errstate(invalid="ignore"):  # of infinite intervals, which are not narrow
-        inside = np.where(b - a < 1e-5, a + (b - a) * uniform, inside)
+        inside = np.where(b - a < _NARROW, a + (b - a) * uniform, inside)
     inside = np.clip(inside, a, b)
     return np.where(flip, -inside, inside)
 
@@ -63,22 +64,44 @@ class BoxedNormal:
         low, high = low - narrow, high + narrow
         # The most confined variables first: what they leave to the others is then known (Gibson et al. 1994).
         scale = np.sqrt(np.diag(covariance))
-        self.order = np.argsort(log_interval(low / scale, high / scale).mean(axis=0), kind="stable")
+        self.order = np.argsort(log_interval(low / scale, high / scale).sum(axis=0), kind="stable")
         factor = np.linalg.cholesky(covariance[np.ix_(self.order, self.order)])
         self.factor = factor
         diagonal = np.diag(factor)
         self.coupling = np.tril(factor / diagonal[:, None], -1)  # (d, d)
         self.low, self.high = low[:, self.order] / diagonal, high[:, self.order] / diagonal  # (B, d)
-        boxes, d = self.low.shape
-        self.tilt, self.bound = np.zeros((boxes, d)), np.zeros(boxes)
-        size = max(1, _NEWTON_NUMBERS // (4 * d * d))
-        for start in range(0, boxes, size):
+        self.tilt = np.zeros_like(self.low)
+        self.bound = self._settle_points()
+        boxes, d = self._low.shape
+        size = max(1, _NEWTON_NUMBERS // (4 * d * d + 1))
+        for start in range(0, boxes if d else 0, size):
             some = np.arange(start, min(start + size, boxes))
-            self.tilt[some], self.bound[some] = self._saddle_points(some)
+            self.tilt[some, -d:], value = self._saddle_points(some)
+            self.bound[some] += value
+
+    def _settle_points(self) -> np.ndarray:
+        """Leave to :meth:`_saddle_points` what is no point in all boxes; the ln weights ``(B,)`` of the points.
+
+        Points need no tilt, and what they do to the other variables is known: the system to be solved is as small as
+        the number of those.
+        """
+        narrow = (self.high - self.low < _NARROW).all(axis=0)
+        fixed = len(narrow) if narrow.all() else int(np.argmin(narrow))
+        x = np.zeros((len(self.low), fixed))
+        value = np.zeros(len(x))
+        for k in range(fixed):
+            shift = x[:, :k] @ self.coupling[k, :k]
+            low, high = self.low[:, k] - shift, self.high[:, k] - shift
+            x[:, k] = (low + high) / 2
+            value += log_interval(low, high)
+        shift = x @ self.coupling[fixed:, :fixed].T  # (B, d - fixed)
+        self._low, self._high = self.low[:, fixed:] - shift, self.high[:, fixed:] - shift
+        self._coupling = self.coupling[fixed:, fixed:]
+        return value
 
     def _saddle_points(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tilts ``(b, d)`` and bounds of ln weight ``(b,)`` of b boxes, by Newton's method on all of them at once."""
-        boxes, d = len(some), self.low.shape[1]
+        boxes, d = len(some), self._low.shape[1]
         point = np.zeros((boxes, d))
         tilt = np.zeros((boxes, d))
         active = np.arange(boxes) if d > 1 else np.arange(0)
@@ -105,7 +128,7 @@ class BoxedNormal:
         # Where Newton failed, no tilt: each factor of the weight is at most the mass of its centred interval.
         failed = ~(np.square(gradient).sum(axis=1) < 1e-8) if d > 1 else np.zeros(boxes, dtype=bool)
         if failed.any():
-            half = (self.high[some[failed]] - self.low[some[failed]]) / 2
+            half = (self._high[some[failed]] - self._low[some[failed]]) / 2
             tilt[failed] = 0.0
             value[failed] = log_interval(-half, half).sum(axis=1)
         return tilt, value
@@ -113,20 +136,23 @@ class BoxedNormal:
     def _psi(self, box: np.ndarray, x: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ln weight at ``x (A, d)`` under ``tilt (A, d)``, its gradient ``(A, 2 (d - 1))`` and Jacobian."""
         d = x.shape[1]
-        shift = x @ self.coupling.T + tilt  # (A, d)
-        low, high = self.low[box] - shift, self.high[box] - shift
+        shift = x @ self._coupling.T + tilt  # (A, d)
+        low, high = self._low[box] - shift, self._high[box] - shift
         log_mass = log_interval(low, high)
         value = (0.5 * tilt**2 - x * tilt + log_mass).sum(axis=1)
         at_low = np.exp(-0.5 * low**2 - _LOG_SQRT_2PI - log_mass)  # (A, d)
         at_high = np.exp(-0.5 * high**2 - _LOG_SQRT_2PI - log_mass)
-        pull = at_low - at_high
+        # Of narrow intervals the difference would be rounding only; ln mass is -middle^2 / 2 + ln width there.
+        narrow = high - low < _NARROW
+        with np.errstate(invalid="ignore"):
+            pull = np.where(narrow, (low + high) / 2, at_low - at_high)
         gradient = np.concatenate(
-            [-tilt[:, :-1] + (pull @ self.coupling)[:, :-1], (tilt - x + pull)[:, :-1]], axis=1
+            [-tilt[:, :-1] + (pull @ self._coupling)[:, :-1], (tilt - x + pull)[:, :-1]], axis=1
         )  # (A, 2 (d - 1))
         low, high = (np.where(np.isfinite(v), v, 0.0) for v in (low, high))
-        change = -(pull**2) + low * at_low - high * at_high  # (A, d)
-        carried = change[:, :, None] * self.coupling  # (A, d, d)
-        top = self.coupling.T @ carried  # (A, d, d)
+        change = np.where(narrow, -1.0, -(pull**2) + low * at_low - high * at_high)  # (A, d)
+        carried = change[:, :, None] * self._coupling  # (A, d, d)
+        top = self._coupling.T @ carried  # (A, d, d)
         mixed = -np.eye(d) + carried
         jacobian = np.zeros((len(x), 2 * (d - 1), 2 * (d - 1)))
         jacobian[:, : d - 1, : d - 1] = top[:, :-1, :-1]
