@@ -118,6 +118,22 @@ def test_imputation_fills_gaps_and_leaves_the_rest(fitted: GaussianCopula) -> No
     assert TableForm().equal(filled, fitted.impute(table, seed=0))
 
 
+def test_rows_that_training_never_saw_are_imputed_too() -> None:
+    """Each value is known to the schema, but not in the stratum of the row."""
+    r = rng()
+    s = ["a"] * 600 + ["b"] * 600
+    x = np.r_[r.normal(size=600), r.normal(size=600) + 99]
+    y = pd.Series(x + 0.1 * r.normal(size=1200)).mask(r.random(1200) < 0.1)
+    k = ["u"] * 600 + r.choice(["v", "w"], 600).tolist()
+    table = pd.DataFrame({"s": s, "x": x, "k": k, "y": y})
+    generator = GaussianCopula(strata="s").fit(table)
+    assert len(generator._weights) == 2
+    rows = pd.DataFrame({"s": ["a", "a", "b"], "x": [99.0, 0.0, 0.0], "k": ["u", "v", "u"], "y": [np.nan] * 3})
+    filled = generator.impute(rows, seed=0)
+    pd.testing.assert_frame_equal(filled.drop(columns="y"), rows.drop(columns="y"))
+    assert filled.y.notna().all() and filled.y[0] < 5  # the row is an "a": its greatest values, not those of "b"
+
+
 # Points of continuous numbers
 
 
@@ -184,7 +200,9 @@ def test_a_stratum_that_is_no_discrete_column_is_refused(name: str) -> None:
 
 
 def test_what_never_occurs_together_is_refused() -> None:
-    table = pd.DataFrame({"s": ["a"] * 600 + ["b"] * 600, "x": np.r_[rng().normal(size=600), rng().normal(size=600) + 99]})
+    table = pd.DataFrame(
+        {"s": ["a"] * 600 + ["b"] * 600, "x": np.r_[rng().normal(size=600), rng().normal(size=600) + 99]}
+    )
     generator = GaussianCopula(strata="s").fit(table)
     with pytest.raises(ConditionError, match="never occurred in training"):
         generator.sample(1, conditions={"s": "a", "x": (90.0, None)})

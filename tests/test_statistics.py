@@ -1,4 +1,4 @@
-"""Truncated normals against SciPy and rejection, latent correlations against integrals, quantile grids there and back."""
+"""Truncated normals against SciPy and rejection; latent correlations against integrals, quantile grids."""
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -121,7 +121,7 @@ def test_points_give_the_conditional_normal() -> None:
 
 
 def test_points_that_hardly_fit_together_are_drawn_all_the_same() -> None:
-    """Two columns with the same content, hundreds of standard deviations apart: the order of columns decides nothing."""
+    """Two columns with the same content, hundreds of standard deviations apart."""
     covariance = np.full((4, 4), 0.99999) + 1e-5 * np.eye(4)
     low = np.array([[-3.0, 3.0, -1.0, -INF], [0.0, 0.001, 0.0, -INF]])
     high = np.array([[-3.0, 3.0, 2.0, INF], [0.0, 0.001, 0.0, 0.0]])
@@ -198,7 +198,7 @@ def test_the_polychoric_correlation_of_ordered_data_is_found(rho: float) -> None
     ordered = [np.digitize(z[:, 0], [0.3, 1.2]), np.digitize(z[:, 1], [-1.0]), np.digitize(z[:, 2], [-1, 0, 1])]
     scores, coefficients = [], []
     for codes in ordered:
-        cumulative, steps, coefficient = steps_of(np.bincount(codes).tolist())
+        _, steps, coefficient = steps_of(np.bincount(codes).tolist())
         scores.append(steps[codes])
         coefficients.append(coefficient)
     s = np.stack(scores, axis=1)

@@ -86,7 +86,7 @@ def test_people_count_and_not_their_rows() -> None:
 )
 def test_times_are_pulled_in_too(times: pd.Index) -> None:
     table = pd.DataFrame({"t": times}).sample(120, replace=True, random_state=0).reset_index(drop=True)
-    found, schema = protect(table)
+    found, _ = protect(table)
     assert (table.t <= found.t.min()).sum() >= SEVERAL and (table.t >= found.t.max()).sum() >= SEVERAL
     assert found.t.min() > table.t.min() and found.t.max() < table.t.max()
     assert found.t.dtype == table.t.dtype

@@ -77,7 +77,7 @@ def test_no_code_without_probability_is_drawn() -> None:
 
 def test_patience_stops_early_and_time_is_kept() -> None:
     noise = pd.DataFrame({"a": np.random.default_rng(0).integers(0, 2, 600), "b": np.random.default_rng(1).random(600)})
-    patient = TVAE(width=16).fit(noise, train=zoo.TrainConfig(epochs=300, patience=3, val_fraction=0.2))
+    patient = TVAE(width=16).fit(noise, train=zoo.TrainConfig(epochs=300, patience=3, validation_fraction=0.2))
     assert patient.training["epochs"] < 300
     hurried = TVAE(width=16).fit(noise, train=zoo.TrainConfig(epochs=100_000, max_minutes=0.02))
     assert hurried.training["epochs"] < 100_000 and len(hurried.sample(5, seed=0)) == 5
@@ -85,8 +85,8 @@ def test_patience_stops_early_and_time_is_kept() -> None:
 
 def test_half_precision_learns_too() -> None:
     config = zoo.TrainConfig(epochs=20, batch_size=50, precision="bf16")
-    made = TVAE(width=32).fit(dependent(1000), train=config).sample(500, seed=0)
-    assert np.corrcoef(made.x, made.y.fillna(0))[0, 1] > 0.2
+    made = TVAE(width=64, latent=8).fit(dependent(1000), train=config).sample(1000, seed=0)
+    assert made.x[made.kind == "high"].mean() - made.x[made.kind == "low"].mean() > 0.4
 
 
 def test_thousands_of_categories_train_and_can_be_asked_for() -> None:

@@ -25,6 +25,7 @@ Choice = tuple[dict[int, Interval], Any, float]
 """Intervals by latent variable; what to set: a range of ranks of a class, or a range of numbers (NaN: missing); and
 what to add to the ln probability of the intervals, see :meth:`LatentColumns._ends`."""
 
+_STRANGE = (-100.0, -50.0)  # ln probability of a class, and of a number, that the group of rows never had
 _POINT = 1e-9  # a point of a continuous number stands for this part of the column's range
 
 
@@ -270,7 +271,12 @@ class LatentColumns:
         return [({j: (float(limits[r[0]]), float(limits[r[-1] + 1]))}, (r[0], r[-1]), 0.0) for r in runs]
 
     def row_boxes(
-        self, name: str, values: np.ndarray, fill: np.ndarray, ends: Mapping[int, tuple[np.ndarray, np.ndarray]]
+        self,
+        name: str,
+        values: np.ndarray,
+        fill: np.ndarray,
+        ends: Mapping[int, tuple[np.ndarray, np.ndarray]],
+        near: bool,
     ) -> np.ndarray:
         """Write the latent intervals of given values of one column, one a row.
 
@@ -284,6 +290,9 @@ class LatentColumns:
             ``bool (G,)``: rows where any value but a missing one is wanted.
         ends
             For each latent variable of the column, its lower and upper ends ``(G,)``, written in place.
+        near
+            Whether values that never occurred count as the nearest that did, at a very small probability: rows to be
+            imputed have what they have.
 
         Returns
         -------
@@ -299,18 +308,32 @@ class LatentColumns:
             low[:] = np.where(fill, limits[first], limits[rank])
             high[:] = np.where(fill, limits[last + 1], limits[rank + 1])
             possible = np.where(fill, mass[first : last + 1].sum() > 0, mass[rank] > 0)
+            if near:
+                strange = ~possible & ~fill
+                low[strange] = high[strange] = np.clip(low[strange], *ndtri([1e-4, 1 - 1e-4]))
+                return np.where(strange, _STRANGE[0], np.where(possible, 0.0, -np.inf))
             return np.where(possible, 0.0, -np.inf)
         low, high = ends[layout.latent["value", name]]
         missing, given = np.isnan(values) & ~fill, ~np.isnan(values) & ~fill
         half, grid = layout.steps[name] / 2, self.grids[name]
         more = np.zeros(len(values))
-        low[given], high[given], more[given] = self._ends(name, values[given], values[given])
         possible = ~given | ((values + half >= grid[0]) & (values - half <= grid[-1]))
+        if near:
+            strange, values = ~possible, np.clip(values, grid[0], grid[-1])
+            possible[:] = True
+        low[given], high[given], more[given] = self._ends(name, values[given], values[given])
+        if near:
+            more[strange] = _STRANGE[1]
         if ("missing", name) in layout.latent:
             low, high = ends[layout.latent["missing", name]]
             low[missing], high[~missing] = self._missing_from[name], self._missing_from[name]
             share = self.missing[name]
-            possible &= np.where(missing, share > 0, share < 1)
+            never = np.where(missing, share <= 0, share >= 1)
+            if near:  # missing or not, where the group knows one of both only, says nothing
+                low[never], high[never] = -np.inf, np.inf
+                more[never & ~missing & ~fill] += _STRANGE[1]
+                never = never & (fill | missing)
+            possible &= ~never
         return np.where(possible, more, -np.inf)
 
     # State

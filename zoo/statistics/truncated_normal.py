@@ -16,7 +16,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from zoo.errors import ConditionError
 
 MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
-_NARROW = 1e-5  # widths below which the density is taken as that of the middle
+_NARROW = 1e-4  # widths below which the density is taken as that of the middle
 _NEWTON_STEPS = 60
 _NEWTON_NUMBERS = 4_000_000  # of the Jacobians that are held at once
 _TOLERANCE = 1e-8

@@ -247,7 +247,7 @@ class GaussianCopula(Generator):
             low, high = np.full((groups, len(index)), -np.inf), np.full((groups, len(index)), np.inf)
             ends = {j: (low[:, i], high[:, i]) for i, j in enumerate(index)}
             for k, name in enumerate(names):
-                log_weights[:, s] += columns.row_boxes(name, asked[first, k], marks[first, k], ends)
+                log_weights[:, s] += columns.row_boxes(name, asked[first, k], marks[first, k], ends, fill is not None)
             mine = np.flatnonzero(np.isfinite(log_weights[:, s]))
             place[mine, s] = np.arange(len(mine))
             normals.append(self._confined(s, index, low[mine], high[mine]))
