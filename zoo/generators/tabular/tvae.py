@@ -40,6 +40,7 @@ _POOLS = 32  # candidates a sample at most, under conditions that are the same f
 _ROW_POOL = 4096  # candidates that all rows of a table of conditions share
 _ROWS_AT_ONCE = 512
 _TINY = 1e-30
+_NUMBERS = 2**23  # probabilities that are held at once, 32 MB
 
 
 @dataclass(kw_only=True, eq=False)
@@ -151,16 +152,21 @@ class TVAE(NeuralGenerator):
         random = torch_rng(rng, self._device)
         if not self._columns.names:
             return self._columns.decode(np.zeros((n, 0), dtype=np.int64), rng)
-        if not conditions:
-            probability = self._network.decode(self._latents(n, rng), options["temperature"])  # (n, W)
-            codes = self._network.draw(probability, random)  # (n, C)
-            return self._columns.decode(codes.cpu().numpy(), rng)
-        codes, limits = self._draw_conditioned(n, conditions, rng, random, options["temperature"])
-        return self._columns.decode(codes.cpu().numpy(), rng, limits)
+        if conditions:
+            codes, limits = self._draw_conditioned(n, conditions, rng, random, options["temperature"])
+            return self._columns.decode(codes, rng, limits)
+        parts = []
+        for some in self._latents(n, rng).split(self._at_once()):
+            parts.append(self._network.draw(self._network.decode(some, options["temperature"]), random))  # (b, C)
+        return self._columns.decode(torch.cat(parts).cpu().numpy(), rng)
+
+    def _at_once(self) -> int:
+        """Rows whose probabilities are held at once."""
+        return max(1, _NUMBERS // sum(self._network.widths))
 
     def _draw_conditioned(
         self, n: int, conditions: Conditions, rng: np.random.Generator, random: torch.Generator, temperature: float
-    ) -> tuple[Tensor, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Codes ``(n, C)`` under conditions, and the ranges that asked numbers have to lie in.
 
         Latent codes are resampled by the probability of what is asked (importance resampling); then the asked columns
@@ -184,32 +190,35 @@ class TVAE(NeuralGenerator):
             latent = self._resample(
                 n, {name: w.sum(0).clamp(max=1.0) for name, (w, _) in asked.items()}, rng, random, temperature
             )
-        probability = network.decode(latent, temperature)  # (n, W)
-        limits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for name, (options, ends) in asked.items():
-            part = network.part(probability, columns.names.index(name))  # (n, K), a view
-            index = torch.arange(n, device=part.device)
-            if not per_row:  # which alternative, given the latent code
-                each = (part @ options.T).clamp_min(_TINY).cumsum(1)  # (n, m)
-                draw = torch.rand(n, 1, generator=random, device=part.device) * each[:, -1:]
-                index = torch.searchsorted(each, draw, right=True)[:, 0].clamp(max=len(options) - 1)  # (n,)
-            among = options[index]  # (n, K)
-            kept = part * among
-            kept = torch.where(kept.sum(1, keepdim=True) > _TINY, kept, among)
-            part.copy_(kept / kept.sum(1, keepdim=True))
-            if ends is not None:
-                low, high = ends[index.cpu().numpy()].T
-                limits[name] = (low, high)
-        return network.draw(probability, random), limits
+        parts = []
+        limits: dict[str, list[np.ndarray]] = {}
+        for rows in torch.arange(n, device=latent.device).split(self._at_once()):
+            probability = network.decode(latent[rows], temperature)  # (b, W)
+            for name, (options, ends) in asked.items():
+                part = network.part(probability, columns.names.index(name))  # (b, K), a view
+                index = rows
+                if not per_row:  # which alternative, given the latent code
+                    each = (part @ options.T).clamp_min(_TINY).cumsum(1)  # (b, m)
+                    draw = torch.rand(len(part), 1, generator=random, device=part.device) * each[:, -1:]
+                    index = torch.searchsorted(each, draw, right=True)[:, 0].clamp(max=len(options) - 1)  # (b,)
+                _restrict(part, options[index])
+                if ends is not None:
+                    limits.setdefault(name, []).append(ends[index.cpu().numpy()])
+            parts.append(network.draw(probability, random))  # (b, C)
+        ranges = {name: np.concatenate(ends).T for name, ends in limits.items()}
+        return torch.cat(parts).cpu().numpy(), {name: (low, high) for name, (low, high) in ranges.items()}
 
     def _log_weight(self, latent: Tensor, asked: Mapping[str, Tensor], temperature: float) -> Tensor:
         """Ln probability ``(G, M)`` of what is asked, as weights ``(G, K)`` a column, at latent codes ``(M, L)``."""
-        probability = self._network.decode(latent, temperature)  # (M, W)
-        out = torch.zeros(1, len(latent), device=latent.device)
-        for name, weights in asked.items():
-            part = self._network.part(probability, self._columns.names.index(name))  # (M, K)
-            out = out + (weights @ part.T).clamp_min(_TINY).log()  # (G, M)
-        return out
+        parts = []
+        for some in latent.split(self._at_once()):
+            probability = self._network.decode(some, temperature)  # (b, W)
+            total = torch.zeros(1, len(some), device=some.device)
+            for name, weights in asked.items():
+                part = self._network.part(probability, self._columns.names.index(name))  # (b, K)
+                total = total + (weights @ part.T).clamp_min(_TINY).log()  # (G, b)
+            parts.append(total)
+        return torch.cat(parts, dim=1)
 
     def _resample(
         self, n: int, asked: Mapping[str, Tensor], rng: np.random.Generator, random: torch.Generator, temperature: float
@@ -281,6 +290,13 @@ def _unit_mixture(size: int) -> dict[str, np.ndarray]:
     }
 
 
+def _restrict(part: Tensor, among: Tensor) -> None:
+    """Leave probabilities ``part (b, K)`` only where ``among (b, K)`` admits them, summing to 1; in place."""
+    kept = part * among
+    kept = torch.where(kept.sum(1, keepdim=True) > _TINY, kept, among)
+    part.copy_(kept / kept.sum(1, keepdim=True))
+
+
 class _Network(nn.Module):
     """Encoder and decoder over C columns of codes, W = sum of their widths.
 
@@ -329,7 +345,12 @@ class _Network(nn.Module):
 
     def decode(self, latent: Tensor, temperature: float) -> Tensor:
         """Probabilities of all codes, each column's summing to 1: ``(B, W)``."""
-        weight = (self.logits(latent) / temperature).exp_()  # (B, W)
+        logits = self.logits(latent) / temperature  # (B, W)
+        if _CAP / temperature > 80:  # their exponentials would overflow
+            for j in range(len(self.widths)):
+                part = self.part(logits, j)  # (B, K_j), a view
+                part -= part.max(dim=1, keepdim=True).values
+        weight = logits.exp_()  # (B, W)
         return weight.mul_((1 / (weight @ self.member)) @ self.member.T)  # (B, W)
 
     def part(self, probability: Tensor, j: int) -> Tensor:
@@ -337,13 +358,14 @@ class _Network(nn.Module):
         return probability[:, self.bounds[j] : self.bounds[j + 1]]
 
     def draw(self, probability: Tensor, random: torch.Generator) -> Tensor:
-        """One code a column, ``(B, C)``: column j ends at j + 1 in the cumulative sum over all columns."""
-        n, count = len(probability), len(self.widths)
+        """One code a column, ``(B, C)``: a point between the column's ends in the cumulative sum over all columns."""
         mass = probability.cumsum(1)  # (B, W)
-        point = torch.rand(n, count, generator=random, device=mass.device)  # (B, C)
-        point = point + torch.arange(count, device=mass.device)
-        found = torch.searchsorted(mass, point, right=True) - self.first  # (B, C)
-        return found.clamp_min(0).minimum(torch.tensor(self.widths, device=mass.device) - 1)
+        end = mass[:, torch.tensor(self.bounds[1:], device=mass.device) - 1]  # (B, C)
+        start = torch.cat([torch.zeros_like(end[:, :1]), end[:, :-1]], dim=1)  # (B, C)
+        point = start + torch.rand(end.shape, generator=random, device=mass.device) * (end - start)  # (B, C)
+        # Strictly below its end, so that rounding draws no code of probability 0, which conditions rule out.
+        point = point.minimum(torch.nextafter(end, start))
+        return torch.searchsorted(mass, point, right=True) - self.first  # (B, C)
 
 
 def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
