@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from zoo.data.series_schema import STANDING
+from zoo.data.table_protect import SEVERAL
 from zoo.errors import ArtifactError
 from zoo.schema import Column
 
@@ -44,12 +44,12 @@ class Bins:
     def fit(cls, values: np.ndarray, count: int) -> Self:
         """About ``count`` bins of equally many ``values (n,)``."""
         found, counts = np.unique(values, return_counts=True)
-        frequent = counts >= max(STANDING, len(values) / count)
+        frequent = counts >= max(SEVERAL, len(values) / count)
         atoms, rest = found[frequent], values[~np.isin(values, found[frequent])]
         if not len(rest):
             return cls(atoms, np.empty(0))
-        bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // STANDING))
-        tails = np.array(_TAILS) if len(rest) * _TAILS[0] >= STANDING else np.empty(0)
+        bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // SEVERAL))
+        tails = np.array(_TAILS) if len(rest) * _TAILS[0] >= SEVERAL else np.empty(0)
         edges = np.unique(np.quantile(rest, np.concatenate([np.linspace(0, 1, bins + 1), tails, 1 - tails])))
         if len(edges) == 1:
             return cls(np.unique(np.append(atoms, edges)), np.empty(0))
@@ -146,8 +146,8 @@ class ChannelEvents:
 
     def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
         """What a network sees of a step, ``float32 (…, 5)``: the last known value by its place in the range and by its
-        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether there
-        was one."""
+        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether
+        there was a change."""
         known = np.where(mask, values, last).astype(np.float64)
         none = np.isnan(known)
         known = np.where(none, self._knots[len(self._knots) // 2], known)

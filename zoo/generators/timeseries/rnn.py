@@ -398,8 +398,8 @@ class SeriesNetwork(nn.Module):
         return self.dropout(hidden) + self.skip(joined), state
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the channels
-        behind it."""
+        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the
+        channels behind it."""
         if v == len(self.kinds) - 1:
             return hidden
         return hidden + self.within[v](features if v < self.numeric else events)  # (M, W)
@@ -507,6 +507,8 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
     """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
 
+    from zoo.training.schedule import warmup_cosine
+
     class EventModel(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -521,8 +523,6 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
         def configure_optimizers(self) -> Any:
             rate: Any = train.learning_rate  # set by with_defaults
             optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.01)
-            total = max(1, self.trainer.estimated_stepping_batches)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.0)
 
     return EventModel()
