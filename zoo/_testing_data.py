@@ -25,7 +25,7 @@ def _table(rng: np.random.Generator, n: int = 160) -> pd.DataFrame:
             "number": [f"P-{i:05d}" for i in range(n)],
             "age": age,
             "income": np.where(rng.random(n) < 0.1, np.nan, income),
-            "place": pd.Series(np.where(rng.random(n) < 0.1, None, place.astype(object)), dtype="str"),
+            "place": pd.Series(place, dtype="str").mask(rng.random(n) < 0.1),
             "member": age + rng.normal(0, 10, n) > 50,
             "grade": pd.Categorical(
                 rng.choice(["low", "mid", "high"], n), categories=["low", "mid", "high"], ordered=True

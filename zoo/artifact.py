@@ -308,14 +308,10 @@ def open_artifact(folder: str | os.PathLike[str], *, manifest_sha256: str | None
     for name, entry in listed.items():
         _check_name(name, str(where))
         digest_, size = (entry.get("sha256"), entry.get("size")) if isinstance(entry, dict) else (None, None)
-        if (
-            not isinstance(digest_, str)
-            or not _SHA256.fullmatch(digest_)
-            or not isinstance(size, int)
-            or not 0 <= size <= _MAX_FILE
-        ):
+        good_hash = isinstance(digest_, str) and bool(_SHA256.fullmatch(digest_))
+        if not good_hash or not isinstance(size, int) or not 0 <= size <= _MAX_FILE:
             raise ArtifactError(f"{where}: malformed entry for {name!r}")
-        files[name] = (digest_, size)
+        files[name] = (str(digest_), size)
     return OpenedArtifact(root, family, files, digest)
 
 

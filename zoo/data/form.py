@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import SchemaError, nearest
+from zoo.errors import SchemaError, UnsupportedCapability, nearest
 from zoo.schema import MODALITIES, Schema
 
 if TYPE_CHECKING:
@@ -72,6 +72,16 @@ class NativeForm(ABC):
     @abstractmethod
     def equal(self, a: Any, b: Any) -> bool:
         """Whether two data are the same, value for value and type for type (missing equals missing)."""
+
+    def starts_with(self, longer: Any, prefix: Any) -> bool:
+        """Whether each sample of ``longer`` goes on from the one of ``prefix`` in the same place, its fields unchanged.
+
+        Raises
+        ------
+        UnsupportedCapability
+            For modalities whose samples have no beginning.
+        """
+        raise UnsupportedCapability(f"{self.modality} samples have no beginning that could be extended")
 
     @abstractmethod
     def features(self, schema: Schema) -> "datasets.Features":

@@ -90,6 +90,11 @@ class TextForm(NativeForm):
     def equal(self, a: pd.DataFrame, b: pd.DataFrame) -> bool:
         return self._table.equal(a, b)
 
+    def starts_with(self, longer: pd.DataFrame, prefix: pd.DataFrame) -> bool:
+        if not self._table.equal(longer.drop(columns=TEXT), prefix.drop(columns=TEXT)):
+            return False
+        return all(a.startswith(b) for a, b in zip(longer[TEXT], prefix[TEXT], strict=True))
+
     def features(self, schema: Schema) -> "datasets.Features":
         import datasets
 

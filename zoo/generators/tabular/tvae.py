@@ -52,8 +52,8 @@ class TVAE(NeuralGenerator):
     width: Annotated[int, Range(4, 8192)] = 256
     latent: Annotated[int, Range(1, 1024)] = 24
     bins: Annotated[int, Range(2, 1000)] = 50
-    beta: Annotated[float, Range(0, 100)] = 0.2
-    components: Annotated[int, Range(1, 1000)] = 20
+    beta: Annotated[float, Range(0, 100)] = 0.3
+    components: Annotated[int, Range(1, 1000)] = 30
 
     default_block_size: ClassVar[int] = 16_384
     options: ClassVar[Mapping[str, Option]] = {
