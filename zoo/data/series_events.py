@@ -18,10 +18,9 @@ from zoo.errors import ArtifactError
 from zoo.schema import Column
 
 MISSING = 0  # the event that nothing was observed
-FEATURES = 5  # numbers that describe an observation to a network
+FEATURES = 6  # numbers that describe an observation to a network
 _USUAL = 0.99  # this share of the changes counts as usual, ...
 _FAR = 4.0  # ... and a change of more than so many times the largest usual one is no step, but leads to a new level
-_TAILS = (0.001, 0.003, 0.006)  # further quantiles at both ends, where equally full bins would be too wide
 _QUANTUM = 2.0**-21  # of the channel's largest value; smaller differences of changes are rounding of float32
 
 
@@ -42,15 +41,15 @@ class Bins:
 
     @classmethod
     def fit(cls, values: np.ndarray, count: int) -> Self:
-        """About ``count`` bins of equally many ``values (n,)``."""
+        """About ``count`` bins of equally many ``values (n,)``, and half as many cuts at equal distances."""
         found, counts = np.unique(values, return_counts=True)
         frequent = counts >= max(SEVERAL, len(values) / count)
         atoms, rest = found[frequent], values[~np.isin(values, found[frequent])]
         if not len(rest):
             return cls(atoms, np.empty(0))
         bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // SEVERAL))
-        tails = np.array(_TAILS) if len(rest) * _TAILS[0] >= SEVERAL else np.empty(0)
-        edges = np.unique(np.quantile(rest, np.concatenate([np.linspace(0, 1, bins + 1), tails, 1 - tails])))
+        full = np.quantile(rest, np.linspace(0, 1, bins + 1))  # bins that are equally full, of which none is too wide
+        edges = np.unique(np.append(full, np.linspace(full[0], full[-1], bins // 2 + 1)))
         if len(edges) == 1:
             return cls(np.unique(np.append(atoms, edges)), np.empty(0))
         return cls(atoms, edges)
@@ -125,7 +124,7 @@ class ChannelEvents:
         return np.round((values.astype(np.float64) - last) / quantum) * quantum + 0.0  # no minus zero
 
     def encode(self, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T)`` and features ``float32 (N, T, 5)`` of a channel's values."""
+        """Events ``int64 (N, T)`` and features ``float32 (N, T, 6)`` of a channel's values."""
         last = last_observed(values, mask)
         events = self.encode_levels(values, mask)
         if len(self.steps):
@@ -145,16 +144,16 @@ class ChannelEvents:
         return events
 
     def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What a network sees of a step, ``float32 (…, 5)``: the last known value by its place in the range and by its
+        """What a network sees of a step, ``float32 (…, 6)``: the last known value by its place in the range and by its
         rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether
-        there was a change."""
+        there was a change; whether any value is known."""
         known = np.where(mask, values, last).astype(np.float64)
         none = np.isnan(known)
         known = np.where(none, self._knots[len(self._knots) // 2], known)
         place = 2 * (known - float(self.range[0])) / self._span - 1
         rank = 2 * np.interp(known, self._knots, np.linspace(0, 1, len(self._knots))) - 1
         change = np.arcsinh((known - np.where(np.isnan(last), known, last)) / self._move)
-        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0], axis=-1)
+        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0, ~none], axis=-1)
         return out.astype(np.float32)
 
     def places(self) -> np.ndarray:
@@ -166,14 +165,6 @@ class ChannelEvents:
         nowhere = np.full(len(self.levels), np.nan)
         out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere)[:, :2]
         out[1 + len(self.levels) :, 2] = np.arcsinh(middle[1 + len(self.levels) :] / self._move)
-        return out
-
-    def admitted(self, last: np.ndarray) -> np.ndarray:
-        """Which events may follow a last value ``(n,)``, ``bool (n, size)``: no step from nowhere, and nothing missing
-        where the schema allows none."""
-        out = np.ones((len(last), self.size), dtype=bool)
-        out[:, MISSING] = self.nullable or self.size == 1
-        out[:, 1 + len(self.levels) :] = ~np.isnan(last)[:, None]
         return out
 
     def decode(self, events: np.ndarray, last: np.ndarray, uniform: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ class RNN(NeuralGenerator):
     bins
         Quantile bins of a numeric channel's values, and as many of its changes; more are finer and need more data.
     dropout
-        Dropout of the recurrent layers' inputs and of what they give, while training.
+        Dropout of what the recurrent layers give, while training.
     """
 
     width: Annotated[int, Range(4, 4096)] = 64
@@ -119,7 +119,7 @@ class RNN(NeuralGenerator):
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     def _encode(self, data: SeriesBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 5 C)``; V counts both kinds of channels."""
+        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 6 C)``; V counts both kinds of channels."""
         pairs = [e.encode(data.values[:, :, i], data.mask[:, :, i]) for i, e in enumerate(self._events)]
         events = [p[0] for p in pairs] + [data.categories[:, :, k] + 1 for k in range(data.categories.shape[2])]
         features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
@@ -138,8 +138,9 @@ class RNN(NeuralGenerator):
             for n in table.columns
             if n != _LENGTH
         ]
+        nullable = [c.nullable for c in (*numeric_channels(self.schema), *category_channels(self.schema))]
         return SeriesNetwork(
-            places, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
+            places, nullable, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
         )
 
     @property
@@ -237,12 +238,9 @@ class RNN(NeuralGenerator):
         for t in range(steps):
             hidden, state = network.step(events, features, about, t, ends, state)  # (n, W)
             forced = None if told is None else t < told[1]  # (n,)
-            for v, kinds in enumerate(network.kinds):
-                admitted = (
-                    self._events[v].admitted(last[:, v]) if v < c else self._admitted(categorical[v - c], n, kinds)
-                )
-                logits = network.logits(v, hidden) / temperature  # (n, kinds)
-                drawn = _draw(logits.masked_fill(~torch.from_numpy(admitted).to(device), -torch.inf), rng)  # (n,)
+            seen = features.clone()  # (n, F)
+            for v in range(len(network.kinds)):
+                drawn = _draw(network.logits(v, hidden, seen) / temperature, rng)  # (n,)
                 if told is not None and forced is not None:
                     drawn = np.where(forced, told[0][:, t, v], drawn)
                 events[:, v] = torch.from_numpy(drawn).to(device)
@@ -254,9 +252,9 @@ class RNN(NeuralGenerator):
                 if told is not None and forced is not None:
                     made = np.where(forced, told[2][:, t, v], made)
                 known = ~np.isnan(made)
-                seen = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 5)
-                features[:, FEATURES * v : FEATURES * (v + 1)] = seen
-                hidden = network.after(v, hidden, events[:, v], seen)
+                now = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 6)
+                features[:, FEATURES * v : FEATURES * (v + 1)] = now
+                hidden = network.after(v, hidden, events[:, v], now)
                 last[:, v] = np.where(known, made, last[:, v])
                 values[:, t, v] = made
         beyond = np.arange(self._longest)[None, :, None] >= lengths[:, None, None]
@@ -269,12 +267,6 @@ class RNN(NeuralGenerator):
             category_values=tuple(col.categories for col in categorical),
             static=static,
         )
-
-    @staticmethod
-    def _admitted(column: Column, n: int, kinds: int) -> np.ndarray:
-        out = np.ones((n, kinds), dtype=bool)
-        out[:, MISSING] = column.nullable or kinds == 1
-        return out
 
     # State
 
@@ -316,8 +308,10 @@ class SeriesNetwork(nn.Module):
     places
         Of each of the V channels, numeric ones first: ``float (kinds, 3)``, where its events lie on up to three lines
         (NaN: not on it), see :meth:`Head`.
+    nullable
+        Of each channel, whether its first event, *missing*, may occur.
     numeric
-        Number C of numeric channels, each with five features.
+        Number C of numeric channels, each with six features.
     sizes
         Number of values of each of the S static attributes.
     width, layers, cell, dropout
@@ -329,6 +323,7 @@ class SeriesNetwork(nn.Module):
     def __init__(
         self,
         places: Sequence[np.ndarray],
+        nullable: Sequence[bool],
         numeric: int,
         sizes: Sequence[int],
         width: int,
@@ -353,7 +348,7 @@ class SeriesNetwork(nn.Module):
             nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width)
             for v, kind in enumerate(kinds[:-1])
         )
-        self.heads = nn.ModuleList(Head(width, place) for place in places)
+        self.heads = nn.ModuleList(Head(width, p, may) for p, may in zip(places, nullable, strict=True))
 
     def start_at(self, targets: np.ndarray) -> None:
         """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned."""
@@ -394,19 +389,21 @@ class SeriesNetwork(nn.Module):
 
         The last step's input goes round the recurrent layers too: how much of a change is noise that the next one takes
         back is seen at once."""
-        hidden, state = self.recurrent(self.dropout(joined), state)
+        hidden, state = self.recurrent(joined, state)
         return self.dropout(hidden) + self.skip(joined), state
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the
+        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 6)`` are known, for the
         channels behind it."""
         if v == len(self.kinds) - 1:
             return hidden
         return hidden + self.within[v](features if v < self.numeric else events)  # (M, W)
 
-    def logits(self, v: int, hidden: Tensor) -> Tensor:
-        """Logits of channel v's events, ``(…, kinds[v])``."""
-        return self.heads[v](hidden)
+    def logits(self, v: int, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Logits of channel v's events, ``(M, kinds[v])``, from ``hidden (M, W)`` and the features of the step before,
+        ``seen (M, F)``, whose last one of a channel tells whether a value is known."""
+        known = seen[:, FEATURES * (v + 1) - 1] if v < self.numeric else None
+        return self.heads[v](hidden, known)
 
     def forward(
         self, features: Tensor, events: Tensor, targets: Tensor, levels: Tensor, attributes: Tensor, lengths: Tensor
@@ -430,29 +427,30 @@ class SeriesNetwork(nn.Module):
         t = torch.arange(events.shape[1], device=events.device).expand(len(events), -1)  # (B, T)
         hidden, _ = self._recur(self._input(before, seen, self._position(t, lengths), about))  # (B, T, W)
         inside = targets[:, :, 0] != _IGNORE  # (B, T)
-        loss = self._nats(hidden[inside], events[inside], features[inside])
+        loss = self._nats(hidden[inside], events[inside], features[inside], seen[inside])
 
         row = torch.arange(len(events), device=events.device).repeat_interleave(_COLD)  # (B K,)
         start = (torch.rand(len(row), device=events.device) * lengths[row]).long()  # (B K,)
         nothing = torch.zeros_like(events[row, :1])  # (B K, 1, V)
         position = self._position(start[:, None], lengths[row])  # (B K, 1, 3)
-        joined = self._input(nothing, torch.zeros_like(features[row, :1]), position, about[row])  # (B K, 1, W)
+        unseen = torch.zeros_like(features[row, :1])  # (B K, 1, F)
+        joined = self._input(nothing, unseen, position, about[row])  # (B K, 1, W)
         hidden, _ = self._recur(joined)  # (B K, 1, W)
         first = self.unmoved(features[row, start])  # (B K, F)
-        return loss + self._nats(hidden[:, 0], levels[row, start], first)
+        return loss + self._nats(hidden[:, 0], levels[row, start], first, unseen[:, 0])
 
     def unmoved(self, features: Tensor) -> Tensor:
         """Features ``(…, F)`` as they are where nothing was known before: without a change."""
         keep = features.new_ones(FEATURES)
-        keep[-2:] = 0.0
+        keep[3:5] = 0.0
         return features * keep.repeat(features.shape[-1] // FEATURES)
 
-    def _nats(self, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)``."""
+    def _nats(self, hidden: Tensor, events: Tensor, features: Tensor, seen: Tensor) -> Tensor:
+        """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)`` of before."""
         loss = hidden.new_zeros(())
         for v in range(len(self.kinds)):
-            loss = loss + F.cross_entropy(self.logits(v, hidden).float(), events[:, v])
-            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 5), none for a categorical channel
+            loss = loss + F.cross_entropy(self.logits(v, hidden, seen).float(), events[:, v])
+            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 6), none for a categorical channel
             hidden = self.after(v, hidden, events[:, v], numbers)
         return loss / len(self.kinds)
 
@@ -469,14 +467,22 @@ class Head(nn.Module):
     width
         Width of the hidden state.
     places
-        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not.
+        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not. Events on the third line are
+        changes, which cannot be where no value is known.
+    nullable
+        Whether the first event, *missing*, may occur.
     """
 
-    def __init__(self, width: int, places: np.ndarray) -> None:
+    def __init__(self, width: int, places: np.ndarray, nullable: bool) -> None:
         super().__init__()
         on = ~np.isnan(places)
+        never = (np.arange(len(places)) == MISSING) & (not nullable) & (len(places) > 1)
+        self.register_buffer("never", torch.tensor(never), persistent=False)  # (kinds,)
         self.register_buffer("on", torch.tensor(on, dtype=torch.float32), persistent=False)  # (kinds, 3)
         self.register_buffer("place", torch.tensor(np.where(on, places, 0), dtype=torch.float32), persistent=False)
+        self.on: Tensor
+        self.place: Tensor
+        self.never: Tensor
         self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
         self.free = nn.Linear(2 * width, len(places))
         self.bumps = nn.Linear(2 * width, 6)  # centres and log scales
@@ -489,11 +495,14 @@ class Head(nn.Module):
         self.free.bias.copy_(logits)
         self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        hidden = self.hidden(hidden)  # (..., 2 W)
-        centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (..., 3) each
-        near = (self.place - centre[..., None, :]) * torch.exp(-scale.clamp(_SHARPEST, 3))[..., None, :]
-        return self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (..., kinds)
+    def forward(self, hidden: Tensor, known: Tensor | None) -> Tensor:
+        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and whether a value is known ``(M,)``; -inf for what cannot be."""
+        hidden = self.hidden(hidden)  # (M, 2 W)
+        centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (M, 3) each
+        near = (self.place - centre[:, None]) * torch.exp(-scale.clamp(_SHARPEST, 3))[:, None]  # (M, kinds, 3)
+        logits = self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (M, kinds)
+        barred = self.never if known is None else self.never | ((known == 0)[:, None] & (self.on[:, 2] > 0))
+        return logits.masked_fill(barred, -torch.inf)
 
 
 def _draw(logits: Tensor, rng: np.random.Generator) -> np.ndarray:
