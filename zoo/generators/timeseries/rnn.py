@@ -22,24 +22,21 @@ from torch.nn import functional as F
 
 from zoo.conditions import Conditions
 from zoo.config import Range
-from zoo.data.fields import FieldTable
+from zoo.data.series_attributes import AttributeTable
 from zoo.data.series_batch import SeriesBatch
-from zoo.data.series_events import FEATURES, MISSING, ChannelEvents
+from zoo.data.series_events import FEATURES, ChannelEvents
 from zoo.data.series_schema import category_channels, numeric_channels, statics
-from zoo.errors import ArtifactError, OptionError
+from zoo.errors import OptionError
 from zoo.generator import Option
+from zoo.nn.event_head import EventHead, draw_event
 from zoo.nn.neural_generator import NeuralGenerator
 from zoo.random import block_rng, check_seed
-from zoo.schema import Column, Schema
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
-_LENGTH = "\0length"  # a column beside the attributes that no attribute can be called
-_EXACT_LENGTHS = 256  # that many different lengths are drawn as they occurred, more from quantile bins
 _BATCH = 64
 _STEPS, _EPOCHS = 400, (20, 100)  # few series are seen more often, but not so often that they are learned by heart
-_SHARPEST = -5.0  # log scale of the narrowest bump; the lines are some units long, a bin a fiftieth
 _COLD = 8  # cold starts a series and training step
 _IGNORE = -100  # a target without loss: a step beyond the series' length
 
@@ -92,15 +89,14 @@ class RNN(NeuralGenerator):
         from zoo.training import fit
         from zoo.training.loader import TensorDataModule
 
-        self._table = FieldTable(_with_length(self.schema))
-        known = data.static.assign(**{_LENGTH: data.lengths})
-        self._table.fit(known)
+        self._table = AttributeTable(self.schema)
+        self._table.fit(data.static, data.lengths)
         self._events = [
             ChannelEvents.fit(data.values[:, :, i], data.mask[:, :, i], column, self.bins)
             for i, column in enumerate(numeric_channels(self.schema))
         ]
         events, features = self._encode(data)  # (N, T, V), (N, T, F)
-        attributes = self._attributes(self._table.codes(known))  # (N, S)
+        attributes = self._table.codes(data.static)  # (N, S)
         targets = np.where(data.inside[:, :, None], events, _IGNORE)
         levels = events.copy()  # (N, T, V) each step as if it were the first
         for i, channel in enumerate(self._events):
@@ -110,7 +106,7 @@ class RNN(NeuralGenerator):
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
         network = self._build()
-        network.start_at(targets)
+        network.start_at(features, targets, levels)
         module = _lightning_module(network, train)
         arrays = (features, events, targets, levels, attributes, data.lengths)
         batches = TensorDataModule.from_config([torch.from_numpy(a) for a in arrays], train, seed=seed)
@@ -125,22 +121,20 @@ class RNN(NeuralGenerator):
         features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
         return np.stack(events, axis=2), np.concatenate(features, axis=2)
 
-    def _attributes(self, codes: np.ndarray) -> np.ndarray:
-        """The codes of the attributes alone, missing as 0: ``int64 (N, S)`` from those of the table ``(N, S + 1)``."""
-        return np.delete(codes, self._table.columns.index(_LENGTH), axis=1).astype(np.int64) + 1
-
     def _build(self) -> "SeriesNetwork":
         places = [e.places() for e in self._events]
         places += [np.full((1 + len(c.categories), 3), np.nan) for c in category_channels(self.schema)]
-        table = self._table
-        sizes = [
-            table.codec.sizes[n] if n in table.codec.sizes else max(1, len(table.edges[n]) - 1)
-            for n in table.columns
-            if n != _LENGTH
-        ]
         nullable = [c.nullable for c in (*numeric_channels(self.schema), *category_channels(self.schema))]
         return SeriesNetwork(
-            places, nullable, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
+            places,
+            nullable,
+            len(self._events),
+            self._table.sizes,
+            self.width,
+            self.layers,
+            self.cell,
+            self.dropout,
+            self._longest,
         )
 
     @property
@@ -152,10 +146,8 @@ class RNN(NeuralGenerator):
     def _sample_block(
         self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
     ) -> SeriesBatch:
-        drawn = self._table.draw(n, conditions, rng)
-        static = self._table.decode(drawn, rng)
-        lengths = self._asked_lengths(static.pop(_LENGTH).to_numpy(dtype=np.int64), options)
-        attributes = self._attributes(self._table.combinations[drawn])
+        attributes, static, lengths = self._table.draw(n, conditions, rng)
+        lengths = self._asked_lengths(lengths, options)
         return self._write(attributes, lengths, static, None, rng, options["temperature"])
 
     def _asked_lengths(self, drawn: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
@@ -189,28 +181,12 @@ class RNN(NeuralGenerator):
         seed, made = check_seed(seed), []
         for block, start in enumerate(range(0, len(data), self.block_size)):
             given, rng = data[start : start + self.block_size], block_rng(seed, block)
-            codes = self._table.codes(given.static.assign(**{_LENGTH: given.lengths}))
-            attributes = self._attributes(codes)
-            lengths = self._asked_lengths(self._draw_lengths(attributes, given.lengths, rng), checked)
+            attributes = self._table.codes(given.static)
+            lengths = self._asked_lengths(self._table.draw_lengths(attributes, given.lengths, rng), checked)
             if (lengths < given.lengths).any():
                 raise OptionError(f"{self.name}: length={checked['length']} is shorter than a given series; give more")
             made.append(self._write(attributes, lengths, given.static, given, rng, checked["temperature"]))
         return self.form.concat(made)
-
-    def _draw_lengths(self, attributes: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Lengths ``int64 (n,)``, at least those given, of series with the same attributes (of any, if none is)."""
-        table = self._table
-        every = np.arange(len(table.weights))
-        longest = table.decode(every, np.random.default_rng(0))[_LENGTH].to_numpy(dtype=np.int64)  # (M,)
-        known = self._attributes(table.combinations)  # (M, S)
-        out = np.empty(len(given), dtype=np.int64)
-        for i, (codes, least) in enumerate(zip(attributes, given, strict=True)):
-            enough = longest >= least
-            alike = enough & (known == codes).all(1)
-            weight = np.where(alike if alike.any() else enough, table.weights, 0.0)
-            total = weight.sum()
-            out[i] = longest[rng.choice(len(weight), p=weight / total)] if total else least
-        return out
 
     @torch.inference_mode()
     def _write(
@@ -240,7 +216,7 @@ class RNN(NeuralGenerator):
             forced = None if told is None else t < told[1]  # (n,)
             seen = features.clone()  # (n, F)
             for v in range(len(network.kinds)):
-                drawn = _draw(network.logits(v, hidden, seen) / temperature, rng)  # (n,)
+                drawn = draw_event(network.logits(v, hidden, seen) / temperature, rng)  # (n,)
                 if told is not None and forced is not None:
                     drawn = np.where(forced, told[0][:, t, v], drawn)
                 events[:, v] = torch.from_numpy(drawn).to(device)
@@ -277,27 +253,13 @@ class RNN(NeuralGenerator):
         return super()._arrays() | self._table.arrays() | bins
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._table = FieldTable(_with_length(self.schema))
+        self._table = AttributeTable(self.schema)
         self._table.set_arrays(arrays)
         self._events = [
             ChannelEvents.from_arrays(arrays, f"events.{i}", column)
             for i, column in enumerate(numeric_channels(self.schema))
         ]
         super()._set_arrays({k: v for k, v in arrays.items() if not k.startswith(("fields.", "events."))})
-        codes = self._attributes(self._table.combinations)
-        if codes.size and (codes.min() < 0 or (codes.max(0) > np.array(self._network.sizes)).any()):
-            raise ArtifactError(f"{self.name}: fields.combinations has an unknown code; the artifact is damaged")
-
-
-def _with_length(schema: Schema) -> Schema:
-    """The static attributes as a table's schema, with the series' length as one more column."""
-    low, high = schema.shape["min_length"], schema.shape["max_length"]
-    if high - low < _EXACT_LENGTHS:
-        length = Column(name=_LENGTH, kind="ordinal", dtype="int64", categories=tuple(range(low, high + 1)))
-    else:
-        length = Column(name=_LENGTH, kind="integer", dtype="int64", minimum=low, maximum=high)
-    known = statics(schema)
-    return known.replace(columns=(*known.columns, length))
 
 
 class SeriesNetwork(nn.Module):
@@ -307,7 +269,7 @@ class SeriesNetwork(nn.Module):
     ----------
     places
         Of each of the V channels, numeric ones first: ``float (kinds, 3)``, where its events lie on up to three lines
-        (NaN: not on it), see :meth:`Head`.
+        (NaN: not on it), see :class:`~zoo.nn.event_head.EventHead`.
     nullable
         Of each channel, whether its first event, *missing*, may occur.
     numeric
@@ -348,14 +310,18 @@ class SeriesNetwork(nn.Module):
             nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width)
             for v, kind in enumerate(kinds[:-1])
         )
-        self.heads = nn.ModuleList(Head(width, p, may) for p, may in zip(places, nullable, strict=True))
+        self.heads = nn.ModuleList(EventHead(width, p, may) for p, may in zip(places, nullable, strict=True))
 
-    def start_at(self, targets: np.ndarray) -> None:
-        """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned."""
+    def start_at(self, features: np.ndarray, targets: np.ndarray, levels: np.ndarray) -> None:
+        """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned; arguments as
+        of :meth:`forward`."""
+        inside = targets[:, :, 0] != _IGNORE  # (N, T)
         for v, head in enumerate(self.heads):
-            found = targets[:, :, v][targets[:, :, v] != _IGNORE]
-            share = (np.bincount(found, minlength=self.kinds[v]) + 0.1) / (len(found) + 0.1 * self.kinds[v])  # (kinds,)
-            head.start_at(torch.from_numpy(np.log(share)))  # type: ignore[operator]
+            after = inside.copy()
+            if v < self.numeric:  # steps that come when a value is known
+                after[:, 1:] &= features[:, :-1, FEATURES * (v + 1) - 1] > 0
+                after[:, 0] = False
+            head.start_at(targets[:, :, v][after], levels[:, :, v][inside])  # type: ignore[operator]
 
     def about(self, attributes: Tensor) -> Tensor:
         """The static attributes ``(B, S)`` as one vector ``(B, W)``."""
@@ -453,63 +419,6 @@ class SeriesNetwork(nn.Module):
             numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 6), none for a categorical channel
             hidden = self.after(v, hidden, events[:, v], numbers)
         return loss / len(self.kinds)
-
-
-class Head(nn.Module):
-    """Logits of the events of one channel: free ones, and bumps that know which events are neighbours.
-
-    On each line, ``-(place - centre)**2 / (2 scale**2)`` is added, centre and scale given by the hidden state. So a
-    smooth dependence (of a humidity ratio on humidity and temperature) is learned from few steps and sharply, while the
-    free logits say what no bell can.
-
-    Parameters
-    ----------
-    width
-        Width of the hidden state.
-    places
-        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not. Events on the third line are
-        changes, which cannot be where no value is known.
-    nullable
-        Whether the first event, *missing*, may occur.
-    """
-
-    def __init__(self, width: int, places: np.ndarray, nullable: bool) -> None:
-        super().__init__()
-        on = ~np.isnan(places)
-        never = (np.arange(len(places)) == MISSING) & (not nullable) & (len(places) > 1)
-        self.register_buffer("never", torch.tensor(never), persistent=False)  # (kinds,)
-        self.register_buffer("on", torch.tensor(on, dtype=torch.float32), persistent=False)  # (kinds, 3)
-        self.register_buffer("place", torch.tensor(np.where(on, places, 0), dtype=torch.float32), persistent=False)
-        self.on: Tensor
-        self.place: Tensor
-        self.never: Tensor
-        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
-        self.free = nn.Linear(2 * width, len(places))
-        self.bumps = nn.Linear(2 * width, 6)  # centres and log scales
-
-    @torch.no_grad()
-    def start_at(self, logits: Tensor) -> None:
-        """Let the untrained output be ``logits (kinds,)``, nearly: wide bumps and small weights."""
-        for layer in (self.free, self.bumps):
-            layer.weight.mul_(0.1)
-        self.free.bias.copy_(logits)
-        self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
-
-    def forward(self, hidden: Tensor, known: Tensor | None) -> Tensor:
-        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and whether a value is known ``(M,)``; -inf for what cannot be."""
-        hidden = self.hidden(hidden)  # (M, 2 W)
-        centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (M, 3) each
-        near = (self.place - centre[:, None]) * torch.exp(-scale.clamp(_SHARPEST, 3))[:, None]  # (M, kinds, 3)
-        logits = self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (M, kinds)
-        barred = self.never if known is None else self.never | ((known == 0)[:, None] & (self.on[:, 2] > 0))
-        return logits.masked_fill(barred, -torch.inf)
-
-
-def _draw(logits: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """One event a row from softmax(logits), ``int64 (n,)``."""
-    mass = F.softmax(logits.double() if logits.device.type != "mps" else logits, dim=-1).cumsum(-1)  # (n, kinds)
-    point = torch.from_numpy(rng.random((len(mass), 1))).to(mass) * mass[:, -1:]  # (n, 1)
-    return torch.searchsorted(mass, point, right=True)[:, 0].clamp(max=mass.shape[1] - 1).cpu().numpy()
 
 
 def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
