@@ -158,13 +158,14 @@ class ChannelEvents:
 
     def places(self) -> np.ndarray:
         """Where each event lies, ``float32 (size, 3)``: a level by its place in the range and by its rank (as among
-        :meth:`features`), a step by its change; NaN where that does not apply."""
+        :meth:`features`), a step by how far it moves the place and by its change; NaN where that does not apply."""
         out = np.full((self.size, 3), np.nan, dtype=np.float32)
         middle = self._low + self._width / 2
         level = slice(1, 1 + len(self.levels))
         nowhere = np.full(len(self.levels), np.nan)
         out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere)[:, :2]
-        out[1 + len(self.levels) :, 2] = np.arcsinh(middle[1 + len(self.levels) :] / self._move)
+        steps = slice(1 + len(self.levels), None)
+        out[steps, 0], out[steps, 2] = 2 * middle[steps] / self._span, np.arcsinh(middle[steps] / self._move)
         return out
 
     def decode(self, events: np.ndarray, last: np.ndarray, uniform: np.ndarray) -> np.ndarray:

@@ -6,24 +6,25 @@ from torch import Tensor, nn
 
 from zoo.data.series_events import MISSING
 
-_SHARPEST = -5.0  # log scale of the narrowest bump; the lines are some units long, a bin a fiftieth
+_SHARPEST = -6.5  # log scale of the narrowest bump; the lines are some units long, a bin a fiftieth
 _RAREST = -30.0  # log share of what never occurred
 
 
 class EventHead(nn.Module):
     """Logits of the events of one channel: free ones, and bumps that know which events are neighbours.
 
-    On each line, ``-(place - centre)**2 / (2 scale**2)`` is added, centre and scale given by the hidden state. So a
-    smooth dependence (of a humidity ratio on humidity and temperature) is learned from few steps and sharply, while
-    the free logits say what no bell can.
+    On each of three lines, ``-(place - centre)**2 / (2 scale**2)`` is added, centre and scale given by the hidden
+    state: the line of values, on which a change lies where it leads to from the last value; that of ranks; that of
+    changes. So a smooth dependence (of a humidity ratio on humidity and temperature) or the return to a mean is
+    learned from few steps and sharply, while the free logits say what no bell can.
 
     Parameters
     ----------
     width
         Width of the hidden state.
     places
-        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not. Levels lie on the first two,
-        changes on the third; changes cannot be where no value is known.
+        ``float (kinds, 3)``: where each event lies on the lines; NaN where it does not. Levels lie on the first two;
+        changes on the third, and on the first by how far they move the value. They cannot be where none is known.
     nullable
         Whether the first event, *missing*, may occur.
     """
@@ -57,7 +58,7 @@ class EventHead(nn.Module):
         """
         kinds = len(self.place)
         change = (self.on[:, 2] > 0).numpy()  # (kinds,)
-        level = (self.on[:, 0] > 0).numpy()  # (kinds,)
+        level = (self.on[:, 1] > 0).numpy()  # (kinds,)
         first, after = (np.bincount(e, minlength=kinds) + 0.1 for e in (levels, events))
         share = np.where(change, after / after.sum(), first / first.sum())  # (kinds,)
         if change.any():
@@ -66,22 +67,27 @@ class EventHead(nn.Module):
         for layer in (self.free, self.bumps):
             layer.weight.mul_(0.1)
         self.free.bias.copy_(torch.from_numpy(np.log(share)))
-        self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
+        self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.5, 1.5, 1.5]))
 
-    def forward(self, hidden: Tensor, known: Tensor | None) -> Tensor:
-        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and whether a value is known ``(M,)`` (None: does not matter).
+    def forward(self, hidden: Tensor, last: Tensor | None) -> Tensor:
+        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and the channel's features of the step before, ``last (M, 6)``
+        (None for a categorical channel).
 
         They are -inf for what cannot be. Where a value is known, levels are as rare as they were in training, so that
         learning first steps does not teach the later ones to jump.
         """
         hidden = self.hidden(hidden)  # (M, 2 W)
         centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (M, 3) each
-        near = (self.place - centre[:, None]) * torch.exp(-scale.clamp(_SHARPEST, 3))[:, None]  # (M, kinds, 3)
+        place = self.place.expand(len(hidden), -1, -1)  # (M, kinds, 3)
+        if last is not None:
+            ahead = last[:, :1] * self.on[:, 2]  # (M, kinds) changes start from the last value
+            place = torch.cat([place[:, :, :1] + ahead[:, :, None], place[:, :, 1:]], dim=2)
+        near = (place - centre[:, None]) * torch.exp(-scale.clamp(_SHARPEST, 3))[:, None]  # (M, kinds, 3)
         logits = self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (M, kinds)
-        if known is None:
+        if last is None:
             return logits.masked_fill(self.never, -torch.inf)
-        knows = (known > 0)[:, None]  # (M, 1)
-        logits = logits + knows * self.jump * self.on[:, 0]
+        knows = last[:, -1:] > 0  # (M, 1)
+        logits = logits + knows * self.jump * self.on[:, 1]
         return logits.masked_fill(self.never | (~knows & (self.on[:, 2] > 0)), -torch.inf)
 
 

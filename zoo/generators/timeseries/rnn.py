@@ -367,9 +367,8 @@ class SeriesNetwork(nn.Module):
 
     def logits(self, v: int, hidden: Tensor, seen: Tensor) -> Tensor:
         """Logits of channel v's events, ``(M, kinds[v])``, from ``hidden (M, W)`` and the features of the step before,
-        ``seen (M, F)``, whose last one of a channel tells whether a value is known."""
-        known = seen[:, FEATURES * (v + 1) - 1] if v < self.numeric else None
-        return self.heads[v](hidden, known)
+        ``seen (M, F)``."""
+        return self.heads[v](hidden, seen[:, FEATURES * v : FEATURES * (v + 1)] if v < self.numeric else None)
 
     def forward(
         self, features: Tensor, events: Tensor, targets: Tensor, levels: Tensor, attributes: Tensor, lengths: Tensor
