@@ -421,7 +421,7 @@ def test_events_give_values_back() -> None:
     channel = ChannelEvents.fit(values, mask, column, 32)
     events, features = channel.encode(values, mask)
     assert (events == MISSING).sum() == (~mask).sum() and events.max() < channel.size
-    assert features.shape == (200, 20, 6) and np.isfinite(features).all()
+    assert features.shape == (200, 20, 7) and np.isfinite(features).all()
     last = np.full(200, np.nan)
     for t in range(20):
         made = channel.decode(events[:, t], last, np.full(200, 0.5))

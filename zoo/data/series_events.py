@@ -18,9 +18,10 @@ from zoo.errors import ArtifactError
 from zoo.schema import Column
 
 MISSING = 0  # the event that nothing was observed
-FEATURES = 6  # numbers that describe an observation to a network
+FEATURES = 7  # numbers that describe an observation to a network
 _USUAL = 0.99  # this share of the changes counts as usual, ...
 _FAR = 4.0  # ... and a change of more than so many times the largest usual one is no step, but leads to a new level
+_PACE = 0.2  # of the running mean: it looks back some five steps
 _QUANTUM = 2.0**-21  # of the channel's largest value; smaller differences of changes are rounding of float32
 
 
@@ -124,7 +125,7 @@ class ChannelEvents:
         return np.round((values.astype(np.float64) - last) / quantum) * quantum + 0.0  # no minus zero
 
     def encode(self, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T)`` and features ``float32 (N, T, 6)`` of a channel's values."""
+        """Events ``int64 (N, T)`` and features ``float32 (N, T, 7)`` of a channel's values."""
         last = last_observed(values, mask)
         events = self.encode_levels(values, mask)
         if len(self.steps):
@@ -134,7 +135,7 @@ class ChannelEvents:
             between = (change >= edges[0]) & (change <= edges[-1]) & ~stop
             moves = mask & (self.steps.is_atom(change) | between)
             events[moves] = 1 + len(self.levels) + self.steps.assign(change[moves])
-        return events, self.features(values, mask, last)
+        return events, self.features(values, mask, last, running_mean(values, mask))
 
     def encode_levels(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Events ``int64 (…)`` of values without regard to what was before: levels only."""
@@ -143,18 +144,29 @@ class ChannelEvents:
             events[mask] = 1 + self.levels.assign(values[mask].astype(np.float64))
         return events
 
-    def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What a network sees of a step, ``float32 (…, 6)``: the last known value by its place in the range and by its
-        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether
-        there was a change; whether any value is known."""
+    def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """What a network sees of a step, ``float32 (…, 7)``.
+
+        The last known value by its place in the range and by its rank, both -1 to 1; whether the step was observed; the
+        change in usual ones, on the scale of asinh; whether there was a change; the same of the distance from the
+        running mean before, which tells noise from movement; whether any value is known.
+
+        Parameters
+        ----------
+        values, mask
+            ``(…)``: the step's values, observed where the mask is True.
+        last, mean
+            ``(…)``: last value and running mean before the step, NaN where there is none.
+        """
         known = np.where(mask, values, last).astype(np.float64)
-        none = np.isnan(known)
+        none, alone = np.isnan(known), np.isnan(last)
         known = np.where(none, self._knots[len(self._knots) // 2], known)
         place = 2 * (known - float(self.range[0])) / self._span - 1
         rank = 2 * np.interp(known, self._knots, np.linspace(0, 1, len(self._knots))) - 1
-        change = np.arcsinh((known - np.where(np.isnan(last), known, last)) / self._move)
-        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0, ~none], axis=-1)
-        return out.astype(np.float32)
+        change = np.arcsinh(np.where(alone, 0, known - last) / self._move)
+        away = np.arcsinh(np.where(alone, 0, known - mean) / self._move)
+        out = [np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0, away, ~none]
+        return np.stack(out, axis=-1).astype(np.float32)
 
     def places(self) -> np.ndarray:
         """Where each event lies, ``float32 (size, 3)``: a level by its place in the range and by its rank (as among
@@ -163,7 +175,7 @@ class ChannelEvents:
         middle = self._low + self._width / 2
         level = slice(1, 1 + len(self.levels))
         nowhere = np.full(len(self.levels), np.nan)
-        out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere)[:, :2]
+        out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere, nowhere)[:, :2]
         steps = slice(1 + len(self.levels), None)
         out[steps, 0], out[steps, 2] = 2 * middle[steps] / self._span, np.arcsinh(middle[steps] / self._move)
         return out
@@ -217,3 +229,18 @@ def last_observed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     before = np.concatenate([np.full((n, 1), -1), np.maximum.accumulate(place, axis=1)[:, :-1]], axis=1)
     out = np.take_along_axis(values.astype(np.float64), np.maximum(before, 0), axis=1)
     return np.where(before < 0, np.nan, out)
+
+
+def follow(mean: np.ndarray, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The running mean after a step, ``float64 (n,)``, from that before it (NaN: none yet)."""
+    values = values.astype(np.float64)
+    moved = np.where(np.isnan(mean), values, mean + _PACE * (values - mean))
+    return np.where(mask, moved, mean)
+
+
+def running_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The running mean of what was observed before each step, ``float64 (N, T)``; NaN where nothing was."""
+    out = np.full(values.shape, np.nan)
+    for t in range(1, values.shape[1]):
+        out[:, t] = follow(out[:, t - 1], values[:, t - 1], mask[:, t - 1])
+    return out

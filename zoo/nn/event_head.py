@@ -70,7 +70,7 @@ class EventHead(nn.Module):
         self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.5, 1.5, 1.5]))
 
     def forward(self, hidden: Tensor, last: Tensor | None) -> Tensor:
-        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and the channel's features of the step before, ``last (M, 6)``
+        """Logits ``(M, kinds)`` from ``hidden (M, W)`` and the channel's features of the step before, ``last (M, 7)``
         (None for a categorical channel).
 
         They are -inf for what cannot be. Where a value is known, levels are as rare as they were in training, so that

@@ -24,7 +24,7 @@ from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.series_attributes import AttributeTable
 from zoo.data.series_batch import SeriesBatch
-from zoo.data.series_events import FEATURES, ChannelEvents
+from zoo.data.series_events import FEATURES, ChannelEvents, follow
 from zoo.data.series_schema import category_channels, numeric_channels, statics
 from zoo.errors import OptionError
 from zoo.generator import Option
@@ -115,7 +115,7 @@ class RNN(NeuralGenerator):
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     def _encode(self, data: SeriesBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 6 C)``; V counts both kinds of channels."""
+        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 7 C)``; V counts both kinds of channels."""
         pairs = [e.encode(data.values[:, :, i], data.mask[:, :, i]) for i, e in enumerate(self._events)]
         events = [p[0] for p in pairs] + [data.categories[:, :, k] + 1 for k in range(data.categories.shape[2])]
         features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
@@ -205,7 +205,7 @@ class RNN(NeuralGenerator):
         categorical = category_channels(self.schema)
         values = np.full((n, self._longest, c), np.nan, dtype=np.float32)
         codes = np.full((n, self._longest, len(categorical)), -1, dtype=np.int64)
-        last = np.full((n, c), np.nan)  # last observed values
+        last, mean = np.full((n, c), np.nan), np.full((n, c), np.nan)  # last observed values, running means
         told = None if given is None else (self._encode(given)[0], given.lengths, given.values)
         events = torch.zeros(n, len(network.kinds), dtype=torch.long, device=device)  # (n, V) of the step before
         features = torch.zeros(n, FEATURES * c, device=device)  # (n, F)
@@ -228,10 +228,12 @@ class RNN(NeuralGenerator):
                 if told is not None and forced is not None:
                     made = np.where(forced, told[2][:, t, v], made)
                 known = ~np.isnan(made)
-                now = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 6)
+                now = torch.from_numpy(self._events[v].features(made, known, last[:, v], mean[:, v])).to(
+                    device
+                )  # (n, 7)
                 features[:, FEATURES * v : FEATURES * (v + 1)] = now
                 hidden = network.after(v, hidden, events[:, v], now)
-                last[:, v] = np.where(known, made, last[:, v])
+                last[:, v], mean[:, v] = np.where(known, made, last[:, v]), follow(mean[:, v], made, known)
                 values[:, t, v] = made
         beyond = np.arange(self._longest)[None, :, None] >= lengths[:, None, None]
         return SeriesBatch(
@@ -273,7 +275,7 @@ class SeriesNetwork(nn.Module):
     nullable
         Of each channel, whether its first event, *missing*, may occur.
     numeric
-        Number C of numeric channels, each with six features.
+        Number C of numeric channels, each with seven features.
     sizes
         Number of values of each of the S static attributes.
     width, layers, cell, dropout
@@ -359,7 +361,7 @@ class SeriesNetwork(nn.Module):
         return self.dropout(hidden) + self.skip(joined), state
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 6)`` are known, for the
+        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 7)`` are known, for the
         channels behind it."""
         if v == len(self.kinds) - 1:
             return hidden
@@ -407,7 +409,7 @@ class SeriesNetwork(nn.Module):
     def unmoved(self, features: Tensor) -> Tensor:
         """Features ``(…, F)`` as they are where nothing was known before: without a change."""
         keep = features.new_ones(FEATURES)
-        keep[3:5] = 0.0
+        keep[3:6] = 0.0
         return features * keep.repeat(features.shape[-1] // FEATURES)
 
     def _nats(self, hidden: Tensor, events: Tensor, features: Tensor, seen: Tensor) -> Tensor:
@@ -415,7 +417,7 @@ class SeriesNetwork(nn.Module):
         loss = hidden.new_zeros(())
         for v in range(len(self.kinds)):
             loss = loss + F.cross_entropy(self.logits(v, hidden, seen).float(), events[:, v])
-            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 6), none for a categorical channel
+            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 7), none for a categorical channel
             hidden = self.after(v, hidden, events[:, v], numbers)
         return loss / len(self.kinds)
 
