@@ -9,7 +9,7 @@ from independent import Independent
 
 import zoo
 from zoo import registry
-from zoo.errors import ConfigError, UnknownNameError, UnsupportedCapability
+from zoo.errors import ConfigError, NotReadyError, UnknownNameError, UnsupportedCapability
 from zoo.schema import MODALITIES
 
 ROOT = Path(__file__).parents[1]
@@ -38,13 +38,13 @@ def test_listing_by_pattern_and_modality() -> None:
 
 
 def test_creating() -> None:
-    made = zoo.create("tabular/tvae", latent_dim=8)
-    assert made.config["latent_dim"] == 8
+    made = zoo.create("tabular/tvae", latent=8)
+    assert made.config["latent"] == 8
     assert not made.is_ready
     with pytest.raises(UnknownNameError, match="did you mean 'tabular/tvae'"):
         zoo.create("tabular/tave")
-    with pytest.raises(ConfigError, match="latent_dim"):
-        zoo.create("tabular/tvae", latent_dmi=8)
+    with pytest.raises(ConfigError, match="did you mean 'latent'"):
+        zoo.create("tabular/tvae", latnet=8)
 
 
 def test_importing_and_listing_load_no_torch() -> None:
@@ -124,6 +124,11 @@ def test_undeclared_capabilities_name_the_families_that_have_them() -> None:
     with pytest.raises(UnsupportedCapability, match="tabular/gaussian_copula"):
         _ = zoo.create("tabular/tvae").impute
     assert not hasattr(zoo.create("tabular/tvae"), "impute")
+
+
+def test_a_declared_capability_asks_for_a_fit_first() -> None:
+    with pytest.raises(NotReadyError, match="tabular/tvae is not ready"):
+        _ = zoo.create("tabular/tvae").condition_columns
 
 
 def test_bundled_artifacts_are_pinned_and_load() -> None:

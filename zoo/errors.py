@@ -40,8 +40,8 @@ class NotReadyError(ZooError, RuntimeError):
     """The generator has to be fitted or loaded before it can do this."""
 
 
-class UnsupportedCapability(ZooError, NotImplementedError):
-    """The family does not declare this capability."""
+class UnsupportedCapability(ZooError, NotImplementedError, AttributeError):
+    """The family does not declare this capability; ``hasattr`` and ``isinstance`` with its protocol are then false."""
 
 
 class UnknownNameError(ZooError, LookupError):

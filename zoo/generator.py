@@ -151,8 +151,11 @@ class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform hav
         return artifact.restore_component(cls, opened)
 
     def __getattr__(self, attribute: str) -> Any:
-        # Only reached for attributes that do not exist: a capability that the family does not declare.
-        if attribute in CAPABILITY_OF:
+        # Reached for attributes that do not exist: a capability that the family does not declare; or a declared one,
+        # a property, that lacks the state it reads.
+        if attribute in CAPABILITY_OF and hasattr(type(self), attribute):
+            self._require_ready()
+        elif attribute in CAPABILITY_OF:
             from zoo.registry import families_with
 
             capability = CAPABILITY_OF[attribute]

@@ -11,6 +11,7 @@ from zoo.schema import Schema
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MONOSPACE = "DejaVu Sans Mono"  # rides in Matplotlib
 REAL, SYNTHETIC = "#4c6ef5", "#f08c00"
 
 
@@ -119,7 +120,10 @@ def _draw_images(figure: "Figure", synthetic: Any, real: Any, schema: Schema) ->
 
 
 def _draw_texts(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> None:
-    """A dozen texts a side, each on one line."""
+    """A dozen texts a side, each on one line; a box stands for what the font lacks."""
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(font_manager.findfont(_MONOSPACE))
     parts = [(n, d, c) for n, d, c in (("real", real, REAL), ("synthetic", synthetic, SYNTHETIC)) if d is not None]
     labels = [c.name for c in schema.by_role("label")][:1]
     for axis, (name, data, colour) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
@@ -128,5 +132,5 @@ def _draw_texts(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> 
         for i, row in enumerate(data.head(14).to_dict("records")):
             prefix = f"[{row[labels[0]]}] " if labels else ""
             line = (prefix + " ".join(str(row["text"]).split()))[: 118 // len(parts)]
-            line = "".join(ch if ch.isprintable() and ord(ch) < 0x2FFF else "□" for ch in line)  # glyphs it may lack
-            axis.text(0, 1 - (i + 1) / 15.5, line.replace("$", r"\$"), fontsize=7, family="DejaVu Sans Mono")
+            line = "".join(ch if ch.isprintable() and font.get_char_index(ord(ch)) else "□" for ch in line)
+            axis.text(0, 1 - (i + 1) / 15.5, line.replace("$", r"\$"), fontsize=7, family=_MONOSPACE)

@@ -200,7 +200,8 @@ class BinnedColumns:
             sound = (
                 edges.ndim == grid.ndim == 1 and len(edges) > 1 and len(grid) > 1 and edges[0] == 0 and edges[-1] == 1
             )
-            if not sound or not np.isfinite(grid).all() or (np.diff(grid) < 0).any() or (np.diff(edges) <= 0).any():
+            rises = sound and bool((np.diff(grid) >= 0).all()) and bool((np.diff(edges) > 0).all())  # not if NaN
+            if not rises or not np.isfinite(grid).all():
                 raise ValueError(f"the bins of column {name!r} are none")
             self.edges[name], self.grids[name] = edges, grid
             self.sizes[name] = len(edges) - 1 + self.schema[name].nullable

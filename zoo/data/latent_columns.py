@@ -13,16 +13,20 @@ from scipy.special import ndtr, ndtri
 
 from zoo.conditions import Condition
 from zoo.data.table_codec import TableCodec
-from zoo.data.table_values import column_step, whole_steps
+from zoo.data.table_values import bounds, column_step, whole_steps
 from zoo.errors import ConditionError
 from zoo.schema import Schema
 from zoo.statistics.gaussian_scores import cumulate, hermite_coefficients, normal_scores
-from zoo.statistics.quantile_grid import cumulative_at, quantile_grid, quantiles_at
+from zoo.statistics.quantile_grid import cumulative_at, density_at, quantile_grid, quantiles_at
+from zoo.statistics.truncated_normal import MIN_WIDTH, log_interval
 
 Interval = tuple[float, float]
-Choice = tuple[dict[int, Interval], Any]
-"""Intervals by latent variable, and what to set: a range of ranks of a class, a number (NaN: missing), or a range of
-numbers."""
+Choice = tuple[dict[int, Interval], Any, float]
+"""Intervals by latent variable; what to set: a range of ranks of a class, or a range of numbers (NaN: missing); and
+what to add to the ln probability of the intervals, see :meth:`LatentColumns._ends`."""
+
+_STRANGE = (-100.0, -50.0)  # ln probability of a class, and of a number, that the group of rows never had
+_POINT = 1e-9  # a point of a continuous number stands for this part of the column's range
 
 
 class LatentLayout:
@@ -49,6 +53,8 @@ class LatentLayout:
         self.classes = {n: k + self.schema[n].nullable for n, k in self.codec.sizes.items()}
         self.indicators = tuple(n for n in self.codec.numeric if self.schema[n].nullable)
         self.steps = {n: column_step(self.schema[n]) for n in self.codec.numeric}
+        ends = {n: bounds(self.schema[n]) for n in self.codec.numeric}
+        self.spans = {n: high - low if 0 < high - low < np.inf else 1.0 for n, (low, high) in ends.items()}
         roles = [("class", n) for n in self.codec.discrete] + [("value", n) for n in self.codec.numeric]
         self.latent = {key: i for i, key in enumerate([*roles, *(("missing", n) for n in self.indicators)])}
         self.ranked: dict[str, np.ndarray] = {}
@@ -207,19 +213,43 @@ class LatentColumns:
         for low, high in ends if may_be_present else []:
             interval = self._interval(name, low, high)
             if interval is not None:
-                out.append(({j: interval, **present}, (low, high)))
+                start, end, more = interval
+                out.append(({j: (start, end), **present}, (low, high), more))
         asks_missing = condition.values is not None and bool(np.isnan(condition.values).any())
         if asks_missing and indicator is not None and self.missing[name] > 0:
-            out.append(({indicator: (self._missing_from[name], np.inf)}, (np.nan, np.nan)))
+            out.append(({indicator: (self._missing_from[name], np.inf)}, (np.nan, np.nan), 0.0))
         return out
 
-    def _interval(self, name: str, low: float, high: float) -> Interval | None:
-        """Latent interval of the numbers from ``low`` to ``high``, which are whole steps; None if there are none."""
+    def _interval(self, name: str, low: float, high: float) -> tuple[float, float, float] | None:
+        """What :meth:`_ends` gives for one range of whole steps; None if no number lies in it."""
         half, grid = self.layout.steps[name] / 2, self.grids[name]
         if high + half < grid[0] or low - half > grid[-1]:
             return None
+        start, end, more = self._ends(name, np.array([low]), np.array([high]))
+        return float(start[0]), float(end[0]), float(more[0])
+
+    def _ends(self, name: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latent intervals of the numbers ``low (m,)`` to ``high (m,)``, and their ln share of what is drawn there.
+
+        Intervals narrower than :data:`MIN_WIDTH` (points of a continuous number above all) are drawn as if they were
+        as wide, which gives their probability away. What has to be added to its logarithm is the third array ``(m,)``:
+        without it, groups of rows in which a number spreads widely would seem as likely as those in which it is dense.
+        """
+        half, grid = self.layout.steps[name] / 2, self.grids[name]
         start, end = cumulative_at(grid, low - half, "left"), cumulative_at(grid, high + half, "right")
-        return float(ndtri(start)), float(ndtri(end))
+        mass, point = end - start, end <= start
+        # The least and the greatest number have no finite place: they get one in the middle of their share of rows.
+        edge = 0.125 / (len(grid) - 1)
+        start, end = (np.where(point, np.clip(e, edge, 1 - edge), e) for e in (start, end))
+        z_low, z_high = ndtri(start), ndtri(end)
+        narrow = z_high - z_low < MIN_WIDTH
+        more = np.zeros(len(low))
+        if narrow.any():
+            mass = np.where(point, density_at(grid, low) * self.layout.spans[name] * _POINT, mass)[narrow]
+            middle = (z_low[narrow] + z_high[narrow]) / 2
+            drawn = log_interval(middle - MIN_WIDTH / 2, middle + MIN_WIDTH / 2)
+            more[narrow] = np.log(np.maximum(mass, 1e-300)) - drawn
+        return z_low, z_high, more
 
     def _class_choices(self, name: str, condition: Condition) -> list[Choice]:
         """Runs of admitted classes; classes without mass between them do not part a run."""
@@ -238,10 +268,15 @@ class LatentColumns:
                     runs.append([int(rank)])
                 before = place
         limits, j = self.limits[name], layout.latent["class", name]
-        return [({j: (float(limits[r[0]]), float(limits[r[-1] + 1]))}, (r[0], r[-1])) for r in runs]
+        return [({j: (float(limits[r[0]]), float(limits[r[-1] + 1]))}, (r[0], r[-1]), 0.0) for r in runs]
 
     def row_boxes(
-        self, name: str, values: np.ndarray, fill: np.ndarray, ends: Mapping[int, tuple[np.ndarray, np.ndarray]]
+        self,
+        name: str,
+        values: np.ndarray,
+        fill: np.ndarray,
+        ends: Mapping[int, tuple[np.ndarray, np.ndarray]],
+        near: bool,
     ) -> np.ndarray:
         """Write the latent intervals of given values of one column, one a row.
 
@@ -255,11 +290,14 @@ class LatentColumns:
             ``bool (G,)``: rows where any value but a missing one is wanted.
         ends
             For each latent variable of the column, its lower and upper ends ``(G,)``, written in place.
+        near
+            Whether values that never occurred count as the nearest that did, at a very small probability: rows to be
+            imputed have what they have.
 
         Returns
         -------
         numpy.ndarray
-            ``bool (G,)``: whether it can occur at all.
+            ``(G,)`` what to add to the ln probability of the boxes, see :meth:`_ends`; -inf where it cannot occur.
         """
         layout = self.layout
         if name in layout.classes:
@@ -269,19 +307,34 @@ class LatentColumns:
             first, last = layout.present(name)
             low[:] = np.where(fill, limits[first], limits[rank])
             high[:] = np.where(fill, limits[last + 1], limits[rank + 1])
-            return np.where(fill, mass[first : last + 1].sum() > 0, mass[rank] > 0)
+            possible = np.where(fill, mass[first : last + 1].sum() > 0, mass[rank] > 0)
+            if near:
+                strange = ~possible & ~fill
+                low[strange] = high[strange] = np.clip(low[strange], *ndtri([1e-4, 1 - 1e-4]))
+                return np.where(strange, _STRANGE[0], np.where(possible, 0.0, -np.inf))
+            return np.where(possible, 0.0, -np.inf)
         low, high = ends[layout.latent["value", name]]
         missing, given = np.isnan(values) & ~fill, ~np.isnan(values) & ~fill
         half, grid = layout.steps[name] / 2, self.grids[name]
-        low[given] = ndtri(cumulative_at(grid, values[given] - half, "left"))
-        high[given] = ndtri(cumulative_at(grid, values[given] + half, "right"))
+        more = np.zeros(len(values))
         possible = ~given | ((values + half >= grid[0]) & (values - half <= grid[-1]))
+        if near:
+            strange, values = ~possible, np.clip(values, grid[0], grid[-1])
+            possible[:] = True
+        low[given], high[given], more[given] = self._ends(name, values[given], values[given])
+        if near:
+            more[strange] = _STRANGE[1]
         if ("missing", name) in layout.latent:
             low, high = ends[layout.latent["missing", name]]
             low[missing], high[~missing] = self._missing_from[name], self._missing_from[name]
             share = self.missing[name]
-            possible &= np.where(missing, share > 0, share < 1)
-        return possible
+            never = np.where(missing, share <= 0, share >= 1)
+            if near:  # missing or not, where the group knows one of both only, says nothing
+                low[never], high[never] = -np.inf, np.inf
+                more[never & ~missing & ~fill] += _STRANGE[1]
+                never = never & (fill | missing)
+            possible &= ~never
+        return np.where(possible, more, -np.inf)
 
     # State
 

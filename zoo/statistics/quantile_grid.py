@@ -13,6 +13,8 @@ def quantile_grid(values: np.ndarray, points: int) -> np.ndarray:
     """
     known = values[~np.isnan(values)]
     n = len(known)
+    if not n:  # nothing but missing values, of which nothing is drawn
+        return np.zeros(2)
     size = max(2, min(points, n // 4))
     while size > 2 and math.gcd(size - 1, n - 1) > 1:
         size -= 1
@@ -36,3 +38,12 @@ def cumulative_at(grid: np.ndarray, x: Any, side: str) -> np.ndarray:
     share = np.where(width > 0, (x - start) / np.where(width > 0, width, 1.0), 0.0 if side == "left" else 1.0)
     inside = (inner - 1 + np.clip(share, 0.0, 1.0)) / (len(grid) - 1)
     return np.where(cell == 0, 0.0, np.where(cell == len(grid), 1.0, inside))
+
+
+def density_at(grid: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Density at the numbers ``x``, by the width of the range that holds 2 % of the probability to either side."""
+    middle = (cumulative_at(grid, x, "left") + cumulative_at(grid, x, "right")) / 2
+    reach = max(0.02, 1 / (len(grid) - 1))
+    low, high = np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
+    across = quantiles_at(grid, high) - quantiles_at(grid, low)
+    return np.where(across > 0, (high - low) / np.where(across > 0, across, 1.0), 0.0)

@@ -15,8 +15,10 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from zoo.errors import ConditionError
 
-_MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
+MIN_WIDTH = 1e-7  # a point is a box of this width; narrower ones lose their probability to rounding
+_NARROW = 1e-4  # widths below which the density is taken as that of the middle
 _NEWTON_STEPS = 60
+_NEWTON_NUMBERS = 4_000_000  # of the Jacobians that are held at once
 _TOLERANCE = 1e-8
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 
@@ -30,7 +32,7 @@ def log_interval(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         wide = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
         middle = 0.5 * (a + b)
         narrow = -0.5 * middle**2 - _LOG_SQRT_2PI + np.log(b - a)
-    return np.where(b - a < 1e-5, narrow, wide)
+    return np.where(b - a < _NARROW, narrow, wide)
 
 
 def draw_interval(low: np.ndarray, high: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -41,7 +43,7 @@ def draw_interval(low: np.ndarray, high: np.ndarray, uniform: np.ndarray) -> np.
     share = np.exp(np.minimum(lower - upper, 0.0))
     inside = ndtri_exp(upper + np.log(uniform + (1 - uniform) * share))
     with np.errstate(invalid="ignore"):  # of infinite intervals, which are not narrow
-        inside = np.where(b - a < 1e-5, a + (b - a) * uniform, inside)
+        inside = np.where(b - a < _NARROW, a + (b - a) * uniform, inside)
     inside = np.clip(inside, a, b)
     return np.where(flip, -inside, inside)
 
@@ -58,25 +60,52 @@ class BoxedNormal:
     """
 
     def __init__(self, covariance: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        narrow = np.maximum(_MIN_WIDTH - (high - low), 0.0) / 2
+        narrow = np.maximum(MIN_WIDTH - (high - low), 0.0) / 2
         low, high = low - narrow, high + narrow
         # The most confined variables first: what they leave to the others is then known (Gibson et al. 1994).
         scale = np.sqrt(np.diag(covariance))
-        self.order = np.argsort(log_interval(low / scale, high / scale).mean(axis=0), kind="stable")
+        self.order = np.argsort(log_interval(low / scale, high / scale).sum(axis=0), kind="stable")
         factor = np.linalg.cholesky(covariance[np.ix_(self.order, self.order)])
         self.factor = factor
         diagonal = np.diag(factor)
         self.coupling = np.tril(factor / diagonal[:, None], -1)  # (d, d)
         self.low, self.high = low[:, self.order] / diagonal, high[:, self.order] / diagonal  # (B, d)
-        self.tilt, self.bound = self._saddle_points()
+        self.tilt = np.zeros_like(self.low)
+        self.bound = self._settle_points()
+        boxes, d = self._low.shape
+        size = max(1, _NEWTON_NUMBERS // (4 * d * d + 1))
+        for start in range(0, boxes if d else 0, size):
+            some = np.arange(start, min(start + size, boxes))
+            self.tilt[some, -d:], value = self._saddle_points(some)
+            self.bound[some] += value
 
-    def _saddle_points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tilts ``(B, d)`` and bounds of ln weight ``(B,)``, by Newton's method on all boxes at once."""
-        boxes, d = self.low.shape
+    def _settle_points(self) -> np.ndarray:
+        """Leave to :meth:`_saddle_points` what is no point in all boxes; the ln weights ``(B,)`` of the points.
+
+        Points need no tilt, and what they do to the other variables is known: the system to be solved is as small as
+        the number of those.
+        """
+        narrow = (self.high - self.low < _NARROW).all(axis=0)
+        fixed = len(narrow) if narrow.all() else int(np.argmin(narrow))
+        x = np.zeros((len(self.low), fixed))
+        value = np.zeros(len(x))
+        for k in range(fixed):
+            shift = x[:, :k] @ self.coupling[k, :k]
+            low, high = self.low[:, k] - shift, self.high[:, k] - shift
+            x[:, k] = (low + high) / 2
+            value += log_interval(low, high)
+        shift = x @ self.coupling[fixed:, :fixed].T  # (B, d - fixed)
+        self._low, self._high = self.low[:, fixed:] - shift, self.high[:, fixed:] - shift
+        self._coupling = self.coupling[fixed:, fixed:]
+        return value
+
+    def _saddle_points(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tilts ``(b, d)`` and bounds of ln weight ``(b,)`` of b boxes, by Newton's method on all of them at once."""
+        boxes, d = len(some), self._low.shape[1]
         point = np.zeros((boxes, d))
         tilt = np.zeros((boxes, d))
         active = np.arange(boxes) if d > 1 else np.arange(0)
-        value, gradient, jacobian = self._psi(active, point[active], tilt[active])
+        value, gradient, jacobian = self._psi(some[active], point[active], tilt[active])
         for _ in range(_NEWTON_STEPS):
             size = np.square(gradient).sum(axis=1)
             going = size > _TOLERANCE**2
@@ -89,17 +118,17 @@ class BoxedNormal:
                 x, m = point[active].copy(), tilt[active].copy()
                 x[:, :-1] += length[:, None] * step[:, : d - 1]
                 m[:, :-1] += length[:, None] * step[:, d - 1 :]
-                _, trial, trial_jacobian = self._psi(active, x, m)
+                _, trial, trial_jacobian = self._psi(some[active], x, m)
                 worse = ~(np.square(trial).sum(axis=1) < size * 1.0001)
                 if not worse.any():
                     break
                 length[worse] /= 2
             point[active], tilt[active], gradient, jacobian = x, m, trial, trial_jacobian
-        value, gradient, _ = self._psi(np.arange(boxes), point, tilt)
+        value, gradient, _ = self._psi(some, point, tilt)
         # Where Newton failed, no tilt: each factor of the weight is at most the mass of its centred interval.
         failed = ~(np.square(gradient).sum(axis=1) < 1e-8) if d > 1 else np.zeros(boxes, dtype=bool)
         if failed.any():
-            half = (self.high[failed] - self.low[failed]) / 2
+            half = (self._high[some[failed]] - self._low[some[failed]]) / 2
             tilt[failed] = 0.0
             value[failed] = log_interval(-half, half).sum(axis=1)
         return tilt, value
@@ -107,20 +136,23 @@ class BoxedNormal:
     def _psi(self, box: np.ndarray, x: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ln weight at ``x (A, d)`` under ``tilt (A, d)``, its gradient ``(A, 2 (d - 1))`` and Jacobian."""
         d = x.shape[1]
-        shift = x @ self.coupling.T + tilt  # (A, d)
-        low, high = self.low[box] - shift, self.high[box] - shift
+        shift = x @ self._coupling.T + tilt  # (A, d)
+        low, high = self._low[box] - shift, self._high[box] - shift
         log_mass = log_interval(low, high)
         value = (0.5 * tilt**2 - x * tilt + log_mass).sum(axis=1)
         at_low = np.exp(-0.5 * low**2 - _LOG_SQRT_2PI - log_mass)  # (A, d)
         at_high = np.exp(-0.5 * high**2 - _LOG_SQRT_2PI - log_mass)
-        pull = at_low - at_high
+        # Of narrow intervals the difference would be rounding only; ln mass is -middle^2 / 2 + ln width there.
+        narrow = high - low < _NARROW
+        with np.errstate(invalid="ignore"):
+            pull = np.where(narrow, (low + high) / 2, at_low - at_high)
         gradient = np.concatenate(
-            [-tilt[:, :-1] + (pull @ self.coupling)[:, :-1], (tilt - x + pull)[:, :-1]], axis=1
+            [-tilt[:, :-1] + (pull @ self._coupling)[:, :-1], (tilt - x + pull)[:, :-1]], axis=1
         )  # (A, 2 (d - 1))
         low, high = (np.where(np.isfinite(v), v, 0.0) for v in (low, high))
-        change = -(pull**2) + low * at_low - high * at_high  # (A, d)
-        carried = change[:, :, None] * self.coupling  # (A, d, d)
-        top = self.coupling.T @ carried  # (A, d, d)
+        change = np.where(narrow, -1.0, -(pull**2) + low * at_low - high * at_high)  # (A, d)
+        carried = change[:, :, None] * self._coupling  # (A, d, d)
+        top = self._coupling.T @ carried  # (A, d, d)
         mixed = -np.eye(d) + carried
         jacobian = np.zeros((len(x), 2 * (d - 1), 2 * (d - 1)))
         jacobian[:, : d - 1, : d - 1] = top[:, :-1, :-1]
@@ -131,7 +163,7 @@ class BoxedNormal:
         return value, gradient, jacobian
 
     def propose(self, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One proposal for each given box, and whether it is accepted.
+        """One proposal for each given box, and the ln probability with which it is to be accepted.
 
         Parameters
         ----------
@@ -142,9 +174,9 @@ class BoxedNormal:
 
         Returns
         -------
-        vectors, accepted
-            ``float64 (m, d)`` and ``bool (m,)``; the accepted ones have the law of the normal within their box, and a
-            proposal is accepted with probability P(box) / exp(bound).
+        vectors, log_acceptance
+            ``float64 (m, d)`` and ``float64 (m,)``. The accepted ones have the law of the normal within their box; a
+            proposal is accepted with probability P(box) / exp(bound) in the mean.
         """
         m, d = len(box), self.low.shape[1]
         x = np.zeros((m, d))
@@ -157,7 +189,7 @@ class BoxedNormal:
             log_weight += log_interval(low, high) + 0.5 * tilt**2 - tilt * x[:, k]
         vectors = np.empty((m, d))
         vectors[:, self.order] = x @ self.factor.T
-        return vectors, np.log(rng.random(m)) <= log_weight - self.bound[box]
+        return vectors, log_weight - self.bound[box]
 
 
 def draw_mixture(
@@ -168,12 +200,13 @@ def draw_mixture(
     group: np.ndarray,
     rng: np.random.Generator,
     *,
-    max_rounds: int = 2000,
+    rounds: int = 500,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw from a mixture of normals that is confined to a union of disjoint boxes, exactly.
 
     A candidate (normal, box) is chosen in proportion to its weight times the bound of its probability and then
-    accepted or not; a refused draw chooses anew.
+    accepted or not; a refused draw chooses anew. What is so improbable that no proposal of ``rounds`` is accepted takes
+    one of its proposals in proportion to their weights (importance resampling), which is then an approximation.
 
     Parameters
     ----------
@@ -187,8 +220,8 @@ def draw_mixture(
         ``int (n,)``: the group of each draw.
     rng
         Source of randomness.
-    max_rounds
-        Rounds of proposals after which it gives up.
+    rounds
+        Proposals a draw at most.
 
     Returns
     -------
@@ -198,7 +231,7 @@ def draw_mixture(
     Raises
     ------
     ConditionError
-        If some draw was not accepted in ``max_rounds`` rounds.
+        If some draw has no proposal of positive weight.
     """
     bounds = np.full(log_weights.shape, -np.inf)
     for s, normal in enumerate(normals):
@@ -210,21 +243,26 @@ def draw_mixture(
     n = len(group)
     vectors = np.empty((n, normals[0].low.shape[1]))
     candidate = np.empty(n, dtype=np.int64)
+    best = np.full(n, -np.inf)  # of the proposals so far: the highest of ln weight plus Gumbel noise
     waiting = np.arange(n)
-    for _ in range(max_rounds):
+    for _ in range(rounds):
         if not len(waiting):
-            return vectors, candidate
+            break
         rows = group[waiting]
-        chosen = (cumulative[rows] < rng.random((len(rows), 1))).sum(axis=1)  # (m,)
-        refused = np.ones(len(waiting), dtype=bool)
+        chosen = (cumulative[rows] <= rng.random((len(rows), 1))).sum(axis=1)  # (m,)
+        accepted = np.zeros(len(waiting), dtype=bool)
         for s, normal in enumerate(normals):
             mine = np.flatnonzero(part[rows, chosen] == s)
             if len(mine):
-                made, accepted = normal.propose(box[rows[mine], chosen[mine]], rng)
-                hit = mine[accepted]
-                vectors[waiting[hit]], candidate[waiting[hit]] = made[accepted], chosen[hit]
-                refused[hit] = False
-        waiting = waiting[refused]
-    raise ConditionError(
-        f"what is asked is so improbable together that {len(waiting)} of {n} samples were not found; ask for less"
-    )
+                made, log_acceptance = normal.propose(box[rows[mine], chosen[mine]], rng)
+                accepted[mine] = np.log(rng.random(len(mine))) <= log_acceptance
+                # Gumbel-max: the proposal with the highest sum is drawn in proportion to the weights.
+                score = log_acceptance + rng.gumbel(size=len(mine))
+                better = accepted[mine] | (score > best[waiting[mine]])
+                hit = waiting[mine[better]]
+                vectors[hit], candidate[hit], best[hit] = made[better], chosen[mine[better]], score[better]
+        waiting = waiting[~accepted]
+    lost = np.flatnonzero(np.isneginf(best[waiting]))
+    if len(lost):
+        raise ConditionError(f"what is asked cannot occur together: {len(lost)} of {n} samples were not found")
+    return vectors, candidate

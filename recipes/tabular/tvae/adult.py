@@ -8,7 +8,7 @@ recipe = Recipe(
     data=Data(name="adult"),
     train=TrainConfig(epochs=20),
     evaluate=Evaluate(target="income"),
-    smoke={"data.rows": 500, "train.epochs": 1, "evaluate.quick": True},
+    smoke={"data.rows": 500, "generator.width": 32, "train.epochs": 1, "evaluate.quick": True},
 )
 
 if __name__ == "__main__":

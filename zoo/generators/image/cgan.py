@@ -1,4 +1,31 @@
-"""Conditional GAN."""
+"""Conditional GAN: noise and a class to an image, learned by one network that makes and one that judges.
+
+Reference: M. Mirza, S. Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv 1411.1784. The recipe is a
+modern one in small: relativistic pairing with gradient penalties on real and made images (N. Huang, A. Gokaslan,
+V. Kuleshov, J. Tompkin, "The GAN is dead; long live the GAN! A Modern GAN Baseline", NeurIPS 2024, arXiv 2501.05441),
+each image against a real one of its own class; the label by projection (T. Miyato, M. Koyama, "cGANs with Projection
+Discriminator", ICLR 2018, arXiv 1802.05637) in the discriminator and by FiLM (E. Perez et al., AAAI 2018, arXiv
+1709.07871) in the generator; penalties every fourth step (T. Karras et al., StyleGAN2, CVPR 2020, arXiv 1912.04958);
+the spread of the batch shown to the discriminator (T. Karras et al., ICLR 2018, arXiv 1710.10196); a faster
+discriminator (M. Heusel et al., TTUR, NeurIPS 2017, arXiv 1706.08500); the generator's moving average (Y. Yazici et
+al., ICLR 2019, arXiv 1806.04498); truncation of the noise (A. Brock et al., BigGAN, ICLR 2019, arXiv 1809.11096).
+
+Chosen on scikit-learn's digits (1,437 to learn from, 360 held out) by few and short runs, so differences of a few
+hundredths mean nothing. C2ST is the AUC with which a classifier tells made from real (0.5 is best), spread the mean
+distance within a class over that of real images (1 is best):
+
+- loss, after 1,000 steps: hinge with spectral norm (the SNGAN recipe) 0.99, spread 0.46; relativistic with penalties
+  0.92, spread 0.72. Hence the latter. A fifth of the penalty: 0.94, 0.64.
+- DiffAugment (S. Zhao et al., NeurIPS 2020, arXiv 2006.10738), after 2,000 steps: translation and cutout 0.89, spread
+  0.75; translation alone 0.86, 0.83; none 0.63, 0.93. Hence none, as no image came out verbatim and the share of
+  samples nearer to training than to held-out images (0.54) stayed near that of independent pixels (0.52).
+- by the zoo's harness then: a classifier trained on samples has accuracy 0.93 on held-out digits (on real ones 0.97),
+  C2ST AUC 0.60 (independent pixels 0.99).
+- Fashion-MNIST (28x28): three minutes of one core, 1,306 steps, give images whose class is plain to see.
+
+Best at: small images of one kind with few classes; samples are made in one pass, thousands a second on a CPU.
+Worst at: large or varied scenes, and full coverage: rare looks within a class are made more rarely than they occur.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +49,7 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _COARSEST = 7  # sides are halved until none is larger; 28 gives 7, 14, 28 and 8 gives 4, 8
+_FULL_SIZE = 16  # larger images have no features at their own size: these would cost more than all others together
 _PENALTY_EVERY = 4  # steps between two gradient penalties ("lazy", Karras et al. 2020), which cost as much as a step
 _FEATURES = 128  # width of the discriminator's last layer, in which classes are compared
 
@@ -39,14 +67,14 @@ class CGAN(NeuralGenerator):
     penalty
         Weight of the gradient penalties. Higher is steadier and slower.
     augment
-        Shift and cut the images that the discriminator sees, real and made alike (DiffAugment): a few thousand
-        images are then not learned by heart. Turn it off where there are hundreds of thousands.
+        Shift the images that the discriminator sees, real and made alike (the translation of DiffAugment), so that it
+        cannot learn a small set by heart. Off by default: training is then faster, see the head of this file.
     """
 
     latent: Annotated[int, Range(1, 4096)] = 64
-    width: Annotated[int, Range(4, 1024)] = 24
+    width: Annotated[int, Range(4, 1024)] = 32
     penalty: Annotated[float, Range(0, 1000)] = 1.0
-    augment: bool = True
+    augment: bool = False
 
     default_block_size: ClassVar[int] = 256
     options: ClassVar[Mapping[str, Option]] = {
@@ -78,7 +106,7 @@ class CGAN(NeuralGenerator):
         train = train.with_defaults(epochs=100, batch_size=64, learning_rate=5e-4, ema_decay=0.998)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        pixels = torch.from_numpy(np.ascontiguousarray(data.pixels.transpose(0, 3, 1, 2)))  # (N, C, H, W) uint8
+        pixels = torch.from_numpy(data.pixels.transpose(0, 3, 1, 2).copy())  # (N, C, H, W) uint8
         batches = TensorDataModule.from_config((pixels, torch.from_numpy(labels)), train, seed=seed, drop_last=True)
         judge = _Discriminator(pixels.shape[1:], len(data.classes), self.width)
         module = _lightning_module(self._build(), judge, train, self)
@@ -131,12 +159,26 @@ def _draw_latent(n: int, size: int, truncation: float | None, random: torch.Gene
 
 
 def _levels(height: int, width: int, channels: int) -> list[tuple[int, int, int]]:
-    """(height, width, channels) of each level, coarsest first; a side is half of the next finer, rounded up."""
+    """(height, width, channels) of each level of features, coarsest first; each is half of the next, rounded up.
+
+    The finest is the image's own size, or half of it where the image is larger than 16 on a side.
+    """
+    if max(height, width) > _FULL_SIZE:
+        height, width = _half(height), _half(width)
     levels = [(height, width, channels)]
     while max(levels[0][:2]) > _COARSEST:
         h, w, _ = levels[0]
-        levels.insert(0, (-(-h // 2), -(-w // 2), channels * min(8, 2 ** len(levels))))
+        levels.insert(0, (_half(h), _half(w), channels * min(8, 2 ** len(levels))))
     return levels if len(levels) > 1 else [(height, width, 2 * channels)]
+
+
+def _half(side: int) -> int:
+    return (side + 1) // 2
+
+
+def _even(x: Tensor) -> Tensor:
+    """With a row or column of zeros more where a side is odd, so that a halving rounds up."""
+    return F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
 
 
 class _Film(nn.Module):
@@ -168,7 +210,11 @@ class _Generator(nn.Module):
         self.block = nn.Conv2d(coarse, coarse, 3, padding=1)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(depths))
         self.films = nn.ModuleList(_Film(d, style) for d in [coarse, *depths])
-        self.out = nn.Conv2d(depths[-1], channels, 3, padding=1)
+        self.sides = (sides[0], sides[1])
+        halved = max(sides) > _FULL_SIZE
+        self.out = (
+            nn.ConvTranspose2d(depths[-1], channels, 4, 2, 1) if halved else nn.Conv2d(depths[-1], channels, 3, 1, 1)
+        )
 
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         h, w, _ = self.levels[0]
@@ -179,7 +225,8 @@ class _Generator(nn.Module):
         for up, film, (h, w, _) in zip(self.ups, self.films[2:], self.levels[1:]):
             x = up(x)[:, :, :h, :w]  # (B, D / 2, h, w): twice as large, an odd side cut by one
             x = F.leaky_relu(film(x, style), 0.2)
-        return torch.tanh(self.out(x))  # (B, C, H, W) in -1 to 1
+        x = self.out(x)[:, :, : self.sides[0], : self.sides[1]]  # (B, C, H, W)
+        return (1.05 * torch.tanh(x)).clamp(-1, 1)  # black and white are reached, not only approached
 
 
 class _Discriminator(nn.Module):
@@ -190,7 +237,8 @@ class _Discriminator(nn.Module):
         channels, *sides = shape
         levels = _levels(sides[0], sides[1], width)[::-1]
         depths = [d for _, _, d in levels]
-        self.first = nn.Conv2d(channels, depths[0], 3, padding=1)
+        halved = max(sides) > _FULL_SIZE
+        self.first = nn.Conv2d(channels, depths[0], 4, 2, 1) if halved else nn.Conv2d(channels, depths[0], 3, 1, 1)
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(depths))
         self.block = nn.Conv2d(depths[-1] + 1, depths[-1], 3, padding=1)
         self.flat = nn.Linear(depths[-1] * levels[-1][0] * levels[-1][1], _FEATURES)
@@ -198,10 +246,10 @@ class _Discriminator(nn.Module):
         self.embed = nn.Embedding(classes, _FEATURES) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        x = F.leaky_relu(self.first(images), 0.2)  # (B, D, H, W)
+        halved = self.first.stride[0] == 2
+        x = F.leaky_relu(self.first(_even(images) if halved else images), 0.2)  # (B, D, h, w)
         for down in self.downs:
-            x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))  # odd sides are rounded up
-            x = F.leaky_relu(down(x), 0.2)  # (B, 2 D, h, w)
+            x = F.leaky_relu(down(_even(x)), 0.2)  # (B, 2 D, h, w)
         # How much the batch varies, as one more channel: a generator that repeats itself gives itself away.
         spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])  # (B, 1, h, w)
         x = F.leaky_relu(self.block(torch.cat([x, spread], dim=1)), 0.2)  # (B, D, h, w)
@@ -211,9 +259,9 @@ class _Discriminator(nn.Module):
 
 
 def _augment(images: Tensor) -> Tensor:
-    """Shift by up to an eighth of each side, and blank out a square of half the sides; another draw each image.
+    """Shift by up to an eighth of each side, another draw each image; edges are repeated where a shift uncovers them.
 
-    Differentiable, so that the generator learns through it. Edges are repeated where a shift uncovers them.
+    Differentiable, so that the generator learns through it.
     """
     n, c, h, w = images.shape
     device = images.device
@@ -221,17 +269,12 @@ def _augment(images: Tensor) -> Tensor:
     down, right = round(h / 8), round(w / 8)
     rows = row + torch.randint(-down, down + 1, (n, 1), device=device)  # (B, H) where each row is taken from
     columns = column + torch.randint(-right, right + 1, (n, 1), device=device)  # (B, W)
-    moved = images[
+    return images[
         torch.arange(n, device=device)[:, None, None, None],
         torch.arange(c, device=device)[None, :, None, None],
         rows.clamp(0, h - 1)[:, None, :, None],
         columns.clamp(0, w - 1)[:, None, None, :],
     ]  # (B, C, H, W)
-    top = torch.randint(0, h + 1, (n, 1), device=device) - h // 4
-    left = torch.randint(0, w + 1, (n, 1), device=device) - w // 4
-    in_rows = (row >= top) & (row < top + h // 2)  # (B, H)
-    in_columns = (column >= left) & (column < left + w // 2)  # (B, W)
-    return moved.masked_fill(in_rows[:, None, :, None] & in_columns[:, None, None, :], 0.0)
 
 
 def _lightning_module(generator: _Generator, judge: _Discriminator, train: "TrainConfig", family: CGAN) -> Any:

@@ -163,14 +163,16 @@ class GaussianCopula(Generator):
         place = {j: i for i, j in enumerate(index)}
         boxes: list[tuple[int, np.ndarray, np.ndarray]] = []  # stratum, ends
         settings: list[tuple[Any, ...]] = []
+        more: list[float] = []
         for s, columns in enumerate(self._columns):
             for combination in product(*(columns.choices(conditions[name]) for name in names)):
                 low, high = np.full(len(index), -np.inf), np.full(len(index), np.inf)
-                for intervals, _ in combination:
+                for intervals, _, _ in combination:
                     for j, (start, end) in intervals.items():
                         low[place[j]], high[place[j]] = start, end
                 boxes.append((s, low, high))
-                settings.append(tuple(setting for _, setting in combination))
+                settings.append(tuple(setting for _, setting, _ in combination))
+                more.append(sum(extra for _, _, extra in combination))
                 if len(boxes) > _MAX_BOXES:
                     raise ConditionError(f"more than {_MAX_BOXES} combinations of values are asked for; ask for fewer")
         if not boxes:
@@ -180,7 +182,7 @@ class GaussianCopula(Generator):
         low, high = np.stack([b[1] for b in boxes]), np.stack([b[2] for b in boxes])
         place_in = np.concatenate([np.arange(m) for m in np.bincount(part)])  # boxes follow their strata
         normals = [self._confined(s, index, low[stratum == s], high[stratum == s]) for s in strata]
-        weights = np.log(self._weights[stratum])
+        weights = np.log(self._weights[stratum]) + np.array(more)
         one = np.zeros(n, dtype=np.int64)
         vectors, chosen = draw_mixture(normals, weights[None], part[None], place_in[None], one, rng)
         made = self._complete(index, vectors, stratum[chosen], rng)
@@ -245,8 +247,7 @@ class GaussianCopula(Generator):
             low, high = np.full((groups, len(index)), -np.inf), np.full((groups, len(index)), np.inf)
             ends = {j: (low[:, i], high[:, i]) for i, j in enumerate(index)}
             for k, name in enumerate(names):
-                possible = columns.row_boxes(name, asked[first, k], marks[first, k], ends)
-                log_weights[~possible, s] = -np.inf
+                log_weights[:, s] += columns.row_boxes(name, asked[first, k], marks[first, k], ends, fill is not None)
             mine = np.flatnonzero(np.isfinite(log_weights[:, s]))
             place[mine, s] = np.arange(len(mine))
             normals.append(self._confined(s, index, low[mine], high[mine]))
@@ -309,6 +310,8 @@ class GaussianCopula(Generator):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         self._layout = LatentLayout(self.schema)
+        if not 1 <= int(state["strata"]) <= 100_000:
+            raise ValueError("the number of strata cannot be")
         self._columns = [LatentColumns(self._layout) for _ in range(int(state["strata"]))]
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -327,9 +330,16 @@ class GaussianCopula(Generator):
         sound = (self._weights > 0).all() and abs(self._weights.sum() - 1) < 1e-6
         if not sound or not np.isfinite(self._correlation).all():
             raise ValueError("weights or correlation hold values that cannot be")
+        self._weights = self._weights / self._weights.sum()
+        ones = np.diagonal(self._correlation, axis1=1, axis2=2)
+        turned = self._correlation.transpose(0, 2, 1)
+        if not np.allclose(ones, 1, atol=1e-4) or not np.allclose(self._correlation, turned, atol=1e-5):
+            raise ValueError("the correlation is not symmetric with ones on its diagonal")
         for i, (name, size) in enumerate(self._layout.classes.items()):
             order = arrays[f"order.{i}"].astype(np.int64)
-            if sorted(order.tolist()) != list(range(size)):
+            # "Missing" stands first or last, so that "not missing" is one interval.
+            middle = self.schema[name].nullable and size - 1 not in (order[:1].tolist() + order[-1:].tolist())
+            if middle or sorted(order.tolist()) != list(range(size)):
                 raise ValueError(f"the order of the classes of column {name!r} does not fit the schema")
             self._layout.set_order(name, order)
         for s, columns in enumerate(self._columns):

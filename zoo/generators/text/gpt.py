@@ -9,6 +9,7 @@ Best at: short texts of one kind (messages, queries, log lines, titles) with lab
 Worst at: long documents (the context is a few hundred tokens) and world knowledge (it knows nothing but its texts).
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -207,6 +208,8 @@ class GPT(NeuralGenerator):
     @torch.inference_mode()
     def _write(self, given: list[list[int]], rng: np.random.Generator, options: Mapping[str, Any]) -> list[str]:
         """Write on after the given tokens, one text each, until the end token or the end of the context."""
+        from transformers import DynamicCache
+
         n, device = len(given), self._device
         random = torch_rng(rng, device)
         lengths = torch.tensor([len(g) for g in given], device=device)  # (n,)
@@ -216,15 +219,16 @@ class GPT(NeuralGenerator):
         out = forced.clone()  # (n, context + 1)
         done = torch.zeros(n, dtype=torch.bool, device=device)
         alive = torch.arange(n, device=device)  # rows still written on, in the order of the cache
-        past = None
+        past: Any = DynamicCache(config=self._network.config)  # filled in place
+        # transformers names it ``cache`` from 5.2x on, and ``past_key_values`` before.
+        argument = "cache" if "cache" in inspect.signature(self._network.forward).parameters else "past_key_values"
         for t in range(self.context):
             step = self._network(
                 input_ids=out[alive, t : t + 1],  # (a, 1)
                 position_ids=torch.full((len(alive), 1), t, device=device),
-                past_key_values=past,
                 use_cache=True,
+                **{argument: past},
             )
-            past = step.past_key_values
             drawn = _draw(step.logits[:, -1], options["temperature"], options["top_p"], random)  # (a,)
             given_next = t + 1 < lengths[alive]
             drawn = torch.where(given_next, forced[alive, t + 1], drawn)
