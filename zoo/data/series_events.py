@@ -13,15 +13,15 @@ from typing import Self
 
 import numpy as np
 
-from zoo.data.series_schema import STANDING
+from zoo.data.table_protect import SEVERAL
 from zoo.errors import ArtifactError
 from zoo.schema import Column
 
 MISSING = 0  # the event that nothing was observed
-FEATURES = 5  # numbers that describe an observation to a network
+FEATURES = 7  # numbers that describe an observation to a network
 _USUAL = 0.99  # this share of the changes counts as usual, ...
 _FAR = 4.0  # ... and a change of more than so many times the largest usual one is no step, but leads to a new level
-_TAILS = (0.001, 0.003, 0.006)  # further quantiles at both ends, where equally full bins would be too wide
+_PACE = 0.2  # of the running mean: it looks back some five steps
 _QUANTUM = 2.0**-21  # of the channel's largest value; smaller differences of changes are rounding of float32
 
 
@@ -42,15 +42,15 @@ class Bins:
 
     @classmethod
     def fit(cls, values: np.ndarray, count: int) -> Self:
-        """About ``count`` bins of equally many ``values (n,)``."""
+        """About ``count`` bins of equally many ``values (n,)``, and half as many cuts at equal distances."""
         found, counts = np.unique(values, return_counts=True)
-        frequent = counts >= max(STANDING, len(values) / count)
+        frequent = counts >= max(SEVERAL, len(values) / count)
         atoms, rest = found[frequent], values[~np.isin(values, found[frequent])]
         if not len(rest):
             return cls(atoms, np.empty(0))
-        bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // STANDING))
-        tails = np.array(_TAILS) if len(rest) * _TAILS[0] >= STANDING else np.empty(0)
-        edges = np.unique(np.quantile(rest, np.concatenate([np.linspace(0, 1, bins + 1), tails, 1 - tails])))
+        bins = min(max(count - len(atoms), count // 4), max(1, len(rest) // SEVERAL))
+        full = np.quantile(rest, np.linspace(0, 1, bins + 1))  # bins that are equally full, of which none is too wide
+        edges = np.unique(np.append(full, np.linspace(full[0], full[-1], bins // 2 + 1)))
         if len(edges) == 1:
             return cls(np.unique(np.append(atoms, edges)), np.empty(0))
         return cls(atoms, edges)
@@ -125,7 +125,7 @@ class ChannelEvents:
         return np.round((values.astype(np.float64) - last) / quantum) * quantum + 0.0  # no minus zero
 
     def encode(self, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T)`` and features ``float32 (N, T, 5)`` of a channel's values."""
+        """Events ``int64 (N, T)`` and features ``float32 (N, T, 7)`` of a channel's values."""
         last = last_observed(values, mask)
         events = self.encode_levels(values, mask)
         if len(self.steps):
@@ -135,7 +135,7 @@ class ChannelEvents:
             between = (change >= edges[0]) & (change <= edges[-1]) & ~stop
             moves = mask & (self.steps.is_atom(change) | between)
             events[moves] = 1 + len(self.levels) + self.steps.assign(change[moves])
-        return events, self.features(values, mask, last)
+        return events, self.features(values, mask, last, running_mean(values, mask))
 
     def encode_levels(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Events ``int64 (…)`` of values without regard to what was before: levels only."""
@@ -144,36 +144,40 @@ class ChannelEvents:
             events[mask] = 1 + self.levels.assign(values[mask].astype(np.float64))
         return events
 
-    def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What a network sees of a step, ``float32 (…, 5)``: the last known value by its place in the range and by its
-        rank, both -1 to 1; whether the step was observed; the change in usual ones, on the scale of asinh; whether there
-        was one."""
+    def features(self, values: np.ndarray, mask: np.ndarray, last: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """What a network sees of a step, ``float32 (…, 7)``.
+
+        The last known value by its place in the range and by its rank, both -1 to 1; whether the step was observed; the
+        change in usual ones, on the scale of asinh; whether there was a change; the same of the distance from the
+        running mean before, which tells noise from movement; whether any value is known.
+
+        Parameters
+        ----------
+        values, mask
+            ``(…)``: the step's values, observed where the mask is True.
+        last, mean
+            ``(…)``: last value and running mean before the step, NaN where there is none.
+        """
         known = np.where(mask, values, last).astype(np.float64)
-        none = np.isnan(known)
+        none, alone = np.isnan(known), np.isnan(last)
         known = np.where(none, self._knots[len(self._knots) // 2], known)
         place = 2 * (known - float(self.range[0])) / self._span - 1
         rank = 2 * np.interp(known, self._knots, np.linspace(0, 1, len(self._knots))) - 1
-        change = np.arcsinh((known - np.where(np.isnan(last), known, last)) / self._move)
-        out = np.stack([np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0], axis=-1)
-        return out.astype(np.float32)
+        change = np.arcsinh(np.where(alone, 0, known - last) / self._move)
+        away = np.arcsinh(np.where(alone, 0, known - mean) / self._move)
+        out = [np.where(none, 0, place), np.where(none, 0, rank), mask, change, change != 0, away, ~none]
+        return np.stack(out, axis=-1).astype(np.float32)
 
     def places(self) -> np.ndarray:
         """Where each event lies, ``float32 (size, 3)``: a level by its place in the range and by its rank (as among
-        :meth:`features`), a step by its change; NaN where that does not apply."""
+        :meth:`features`), a step by how far it moves the place and by its change; NaN where that does not apply."""
         out = np.full((self.size, 3), np.nan, dtype=np.float32)
         middle = self._low + self._width / 2
         level = slice(1, 1 + len(self.levels))
         nowhere = np.full(len(self.levels), np.nan)
-        out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere)[:, :2]
-        out[1 + len(self.levels) :, 2] = np.arcsinh(middle[1 + len(self.levels) :] / self._move)
-        return out
-
-    def admitted(self, last: np.ndarray) -> np.ndarray:
-        """Which events may follow a last value ``(n,)``, ``bool (n, size)``: no step from nowhere, and nothing missing
-        where the schema allows none."""
-        out = np.ones((len(last), self.size), dtype=bool)
-        out[:, MISSING] = self.nullable or self.size == 1
-        out[:, 1 + len(self.levels) :] = ~np.isnan(last)[:, None]
+        out[level, :2] = self.features(middle[level], np.ones(len(self.levels), dtype=bool), nowhere, nowhere)[:, :2]
+        steps = slice(1 + len(self.levels), None)
+        out[steps, 0], out[steps, 2] = 2 * middle[steps] / self._span, np.arcsinh(middle[steps] / self._move)
         return out
 
     def decode(self, events: np.ndarray, last: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -225,3 +229,18 @@ def last_observed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     before = np.concatenate([np.full((n, 1), -1), np.maximum.accumulate(place, axis=1)[:, :-1]], axis=1)
     out = np.take_along_axis(values.astype(np.float64), np.maximum(before, 0), axis=1)
     return np.where(before < 0, np.nan, out)
+
+
+def follow(mean: np.ndarray, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The running mean after a step, ``float64 (n,)``, from that before it (NaN: none yet)."""
+    values = values.astype(np.float64)
+    moved = np.where(np.isnan(mean), values, mean + _PACE * (values - mean))
+    return np.where(mask, moved, mean)
+
+
+def running_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The running mean of what was observed before each step, ``float64 (N, T)``; NaN where nothing was."""
+    out = np.full(values.shape, np.nan)
+    for t in range(1, values.shape[1]):
+        out[:, t] = follow(out[:, t - 1], values[:, t - 1], mask[:, t - 1])
+    return out

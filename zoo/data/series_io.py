@@ -63,6 +63,9 @@ def from_table(table: pd.DataFrame, layout: dict[str, Any] | None = None) -> Ser
     channels = [n for n in others if n not in static]
     if not channels:
         raise DataError("no column of the table changes within a series; a channel is needed")
+    if layout is not None:
+        kinds = {n: pd.CategoricalDtype(pd.Index(values)) for n, values in layout["categories"].items()}
+        table = table.astype(kinds)
     values, names, codes, code_names, categories = split_channels(table, channels)
     n, t = len(lengths), int(lengths.max())
     spread = np.full((n, t, len(names)), np.nan, dtype=np.float32)
@@ -94,7 +97,7 @@ def _is_static(values: pd.Series, place: np.ndarray) -> bool:
 
 
 def to_table(batch: SeriesBatch) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The long table of a batch, and its layout (which columns are static, whether there are times).
+    """The long table of a batch, and its layout (which columns are static, whether there are times, the categories).
 
     Raises
     ------
@@ -117,7 +120,11 @@ def to_table(batch: SeriesBatch) -> tuple[pd.DataFrame, dict[str, Any]]:
         columns[name] = pd.Categorical.from_codes(batch.categories[:, :, k][inside], categories=values)
     for name in batch.static.columns:
         columns[name] = batch.static[name].array.take(place)
-    layout = {"static": list(batch.static.columns), "timed": batch.times is not None}
+    layout = {
+        "static": list(batch.static.columns),
+        "timed": batch.times is not None,
+        "categories": dict(zip(batch.category_channels, map(list, batch.category_values), strict=True)),
+    }
     return pd.DataFrame(columns, copy=False), layout
 
 

@@ -8,11 +8,10 @@ import pandas as pd
 
 from zoo.data.series_batch import SeriesBatch
 from zoo.data.table_check import check_table, equal_tables
+from zoo.data.table_protect import SEVERAL, protect_table
 from zoo.data.table_schema import find_decimals, infer_column
 from zoo.errors import DataError, SchemaError, nearest
 from zoo.schema import Column, Schema
-
-STANDING = 5  # series that have to reach an extreme, or show a category, before private data may give it away
 
 
 def infer_series(batch: SeriesBatch) -> Schema:
@@ -177,24 +176,25 @@ def replace_content(
 
 
 def protect_series(batch: SeriesBatch, schema: Schema) -> tuple[SeriesBatch, Schema]:
-    """Private series without what single ones stand out by.
+    """Private series without what single people stand out by; a series is a person's, or ``schema.unit`` tells whose.
 
-    Values beyond what :data:`STANDING` series reach are pulled in to there (a series is taken as one person's);
-    categories that fewer series show become missing. Static attributes are protected as tables are.
+    Values beyond what :data:`~zoo.data.table_protect.SEVERAL` people reach are pulled in to there; categories that
+    fewer people show become missing. Static attributes are protected as tables are.
     """
-    from zoo.data.table_protect import protect_table
-
+    known = statics(schema)
+    known = known.replace(private=True, unit=schema.unit if schema.unit in known else None)
+    units = np.arange(len(batch)) if known.unit is None else pd.factorize(batch.static[known.unit])[0]
     values, codes, columns = batch.values.copy(), batch.categories.copy(), {}
     for i, column in enumerate(numeric_channels(schema)):
         if not batch.mask[:, :, i].any():
             continue
-        low, high = _standing_range(values[:, :, i], batch.mask[:, :, i])
+        low, high = _common_range(values[:, :, i], batch.mask[:, :, i], units)
         np.clip(values[:, :, i], low, high, out=values[:, :, i])
         columns[column.name] = replace(column, minimum=float(low), maximum=float(high))
     for k, column in enumerate(category_channels(schema)):
-        shown = [int((codes[:, :, k] == c).any(1).sum()) for c in range(len(column.categories))]
-        kept = [c for c, n in enumerate(shown) if n >= STANDING]
-        place = np.full(len(shown) + 1, -1)
+        shown = [len(np.unique(units[(codes[:, :, k] == c).any(1)])) for c in range(len(column.categories))]
+        kept = [c for c, people in enumerate(shown) if people >= SEVERAL]
+        place = np.full(len(shown) + 1, -1)  # the last is that of code -1
         place[kept] = np.arange(len(kept))
         lost = bool(((codes[:, :, k] >= 0) & (place[codes[:, :, k]] < 0)).any())
         codes[:, :, k] = place[codes[:, :, k]]
@@ -206,33 +206,29 @@ def protect_series(batch: SeriesBatch, schema: Schema) -> tuple[SeriesBatch, Sch
             nullable=column.nullable or lost,
         )
     static = batch.static
-    if len(statics(schema)):
-        static, protected = protect_table(static, statics(schema))
-        columns |= {c.name: c for c in protected}
+    if len(known):
+        static, known = protect_table(static, known)
+        columns |= {c.name: c for c in known}
     schema = schema.replace(columns=columns)
-    safe = replace(
-        replace_content(batch, values, codes),
-        static=static,
-        category_values=tuple(c.categories for c in category_channels(schema)),
-    )
-    return safe, schema
+    values_of = tuple(c.categories for c in category_channels(schema))
+    return replace(replace_content(batch, values, codes), static=static, category_values=values_of), schema
 
 
-def _standing_range(values: np.ndarray, mask: np.ndarray) -> tuple[np.float32, np.float32]:
-    """The range that :data:`STANDING` series reach at each end (the median series' where there are fewer)."""
-    observed = mask.any(1)
-    tops = np.sort(np.where(mask, values, -np.inf).max(1)[observed])  # (series with a value,)
-    bottoms = np.sort(np.where(mask, values, np.inf).min(1)[observed])
-    place = min(STANDING - 1, len(tops) // 2)
-    low, high = bottoms[place], tops[-1 - place]
-    return min(low, high), max(low, high)
+def _common_range(values: np.ndarray, mask: np.ndarray, units: np.ndarray) -> tuple[np.float32, np.float32]:
+    """The range that several people reach at each end (the middle one's where there are fewer)."""
+    ends = []
+    for sign in (-1, 1):
+        top = np.where(mask, sign * values, -np.inf).max(1)  # (N,)
+        reached = np.sort(pd.Series(top).groupby(units).max().to_numpy())  # (people,)
+        reached = reached[np.isfinite(reached)]
+        ends.append(sign * reached[-1 - min(SEVERAL - 1, len(reached) // 2)])
+    return min(ends), max(ends)
 
 
 def recode(batch: SeriesBatch, schema: Schema) -> SeriesBatch:
     """Bring the channels' order and the codes of categorical channels to those of a schema."""
     numeric = [c.name for c in numeric_channels(schema)]
     categorical = category_channels(schema)
-    _check_names("channel", tuple(n for n in numeric if n in batch.channels), numeric)
     _check_names("channel", tuple(sorted(batch.channels)), sorted(numeric))
     _check_names("categorical channel", tuple(sorted(batch.category_channels)), sorted(c.name for c in categorical))
     order = [batch.channels.index(n) for n in numeric]

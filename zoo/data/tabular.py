@@ -177,6 +177,9 @@ def _cast(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     changed = {}
     for column in schema:
         if column.name not in table or str(table[column.name].dtype) == column.dtype:
+            if column.kind == "ordinal" and column.name in table and not table[column.name].dtype.ordered:
+                known = set(table[column.name].cat.categories) <= set(column.categories)
+                changed |= {column.name: table[column.name].astype(category_dtype(column))} if known else {}
             continue
         target: Any = category_dtype(column) if column.dtype == "category" else column.dtype
         try:

@@ -22,24 +22,21 @@ from torch.nn import functional as F
 
 from zoo.conditions import Conditions
 from zoo.config import Range
-from zoo.data.fields import FieldTable
+from zoo.data.series_attributes import AttributeTable
 from zoo.data.series_batch import SeriesBatch
-from zoo.data.series_events import FEATURES, MISSING, ChannelEvents
+from zoo.data.series_events import FEATURES, ChannelEvents, follow
 from zoo.data.series_schema import category_channels, numeric_channels, statics
-from zoo.errors import ArtifactError, OptionError
+from zoo.errors import OptionError
 from zoo.generator import Option
+from zoo.nn.event_head import EventHead, draw_event
 from zoo.nn.neural_generator import NeuralGenerator
 from zoo.random import block_rng, check_seed
-from zoo.schema import Column, Schema
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
-_LENGTH = "\0length"  # a column beside the attributes that no attribute can be called
-_EXACT_LENGTHS = 256  # that many different lengths are drawn as they occurred, more from quantile bins
 _BATCH = 64
 _STEPS, _EPOCHS = 400, (20, 100)  # few series are seen more often, but not so often that they are learned by heart
-_SHARPEST = -5.0  # log scale of the narrowest bump; the lines are some units long, a bin a fiftieth
 _COLD = 8  # cold starts a series and training step
 _IGNORE = -100  # a target without loss: a step beyond the series' length
 
@@ -62,7 +59,7 @@ class RNN(NeuralGenerator):
     bins
         Quantile bins of a numeric channel's values, and as many of its changes; more are finer and need more data.
     dropout
-        Dropout of the recurrent layers' inputs and of what they give, while training.
+        Dropout of what the recurrent layers give, while training.
     """
 
     width: Annotated[int, Range(4, 4096)] = 64
@@ -92,15 +89,14 @@ class RNN(NeuralGenerator):
         from zoo.training import fit
         from zoo.training.loader import TensorDataModule
 
-        self._table = FieldTable(_with_length(self.schema))
-        known = data.static.assign(**{_LENGTH: data.lengths})
-        self._table.fit(known)
+        self._table = AttributeTable(self.schema)
+        self._table.fit(data.static, data.lengths)
         self._events = [
             ChannelEvents.fit(data.values[:, :, i], data.mask[:, :, i], column, self.bins)
             for i, column in enumerate(numeric_channels(self.schema))
         ]
         events, features = self._encode(data)  # (N, T, V), (N, T, F)
-        attributes = self._attributes(self._table.codes(known))  # (N, S)
+        attributes = self._table.codes(data.static)  # (N, S)
         targets = np.where(data.inside[:, :, None], events, _IGNORE)
         levels = events.copy()  # (N, T, V) each step as if it were the first
         for i, channel in enumerate(self._events):
@@ -110,7 +106,7 @@ class RNN(NeuralGenerator):
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
         network = self._build()
-        network.start_at(targets)
+        network.start_at(features, targets, levels)
         module = _lightning_module(network, train)
         arrays = (features, events, targets, levels, attributes, data.lengths)
         batches = TensorDataModule.from_config([torch.from_numpy(a) for a in arrays], train, seed=seed)
@@ -119,27 +115,26 @@ class RNN(NeuralGenerator):
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     def _encode(self, data: SeriesBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 5 C)``; V counts both kinds of channels."""
+        """Events ``int64 (N, T, V)`` and features ``float32 (N, T, 7 C)``; V counts both kinds of channels."""
         pairs = [e.encode(data.values[:, :, i], data.mask[:, :, i]) for i, e in enumerate(self._events)]
         events = [p[0] for p in pairs] + [data.categories[:, :, k] + 1 for k in range(data.categories.shape[2])]
         features = [p[1] for p in pairs] or [np.empty((*data.values.shape[:2], 0), dtype=np.float32)]
         return np.stack(events, axis=2), np.concatenate(features, axis=2)
 
-    def _attributes(self, codes: np.ndarray) -> np.ndarray:
-        """The codes of the attributes alone, missing as 0: ``int64 (N, S)`` from those of the table ``(N, S + 1)``."""
-        return np.delete(codes, self._table.columns.index(_LENGTH), axis=1).astype(np.int64) + 1
-
     def _build(self) -> "SeriesNetwork":
         places = [e.places() for e in self._events]
         places += [np.full((1 + len(c.categories), 3), np.nan) for c in category_channels(self.schema)]
-        table = self._table
-        sizes = [
-            table.codec.sizes[n] if n in table.codec.sizes else max(1, len(table.edges[n]) - 1)
-            for n in table.columns
-            if n != _LENGTH
-        ]
+        nullable = [c.nullable for c in (*numeric_channels(self.schema), *category_channels(self.schema))]
         return SeriesNetwork(
-            places, len(self._events), sizes, self.width, self.layers, self.cell, self.dropout, self._longest
+            places,
+            nullable,
+            len(self._events),
+            self._table.sizes,
+            self.width,
+            self.layers,
+            self.cell,
+            self.dropout,
+            self._longest,
         )
 
     @property
@@ -151,10 +146,8 @@ class RNN(NeuralGenerator):
     def _sample_block(
         self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
     ) -> SeriesBatch:
-        drawn = self._table.draw(n, conditions, rng)
-        static = self._table.decode(drawn, rng)
-        lengths = self._asked_lengths(static.pop(_LENGTH).to_numpy(dtype=np.int64), options)
-        attributes = self._attributes(self._table.combinations[drawn])
+        attributes, static, lengths = self._table.draw(n, conditions, rng)
+        lengths = self._asked_lengths(lengths, options)
         return self._write(attributes, lengths, static, None, rng, options["temperature"])
 
     def _asked_lengths(self, drawn: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
@@ -188,28 +181,12 @@ class RNN(NeuralGenerator):
         seed, made = check_seed(seed), []
         for block, start in enumerate(range(0, len(data), self.block_size)):
             given, rng = data[start : start + self.block_size], block_rng(seed, block)
-            codes = self._table.codes(given.static.assign(**{_LENGTH: given.lengths}))
-            attributes = self._attributes(codes)
-            lengths = self._asked_lengths(self._draw_lengths(attributes, given.lengths, rng), checked)
+            attributes = self._table.codes(given.static)
+            lengths = self._asked_lengths(self._table.draw_lengths(attributes, given.lengths, rng), checked)
             if (lengths < given.lengths).any():
                 raise OptionError(f"{self.name}: length={checked['length']} is shorter than a given series; give more")
             made.append(self._write(attributes, lengths, given.static, given, rng, checked["temperature"]))
         return self.form.concat(made)
-
-    def _draw_lengths(self, attributes: np.ndarray, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Lengths ``int64 (n,)``, at least those given, of series with the same attributes (of any, if none is)."""
-        table = self._table
-        every = np.arange(len(table.weights))
-        longest = table.decode(every, np.random.default_rng(0))[_LENGTH].to_numpy(dtype=np.int64)  # (M,)
-        known = self._attributes(table.combinations)  # (M, S)
-        out = np.empty(len(given), dtype=np.int64)
-        for i, (codes, least) in enumerate(zip(attributes, given, strict=True)):
-            enough = longest >= least
-            alike = enough & (known == codes).all(1)
-            weight = np.where(alike if alike.any() else enough, table.weights, 0.0)
-            total = weight.sum()
-            out[i] = longest[rng.choice(len(weight), p=weight / total)] if total else least
-        return out
 
     @torch.inference_mode()
     def _write(
@@ -228,7 +205,7 @@ class RNN(NeuralGenerator):
         categorical = category_channels(self.schema)
         values = np.full((n, self._longest, c), np.nan, dtype=np.float32)
         codes = np.full((n, self._longest, len(categorical)), -1, dtype=np.int64)
-        last = np.full((n, c), np.nan)  # last observed values
+        last, mean = np.full((n, c), np.nan), np.full((n, c), np.nan)  # last observed values, running means
         told = None if given is None else (self._encode(given)[0], given.lengths, given.values)
         events = torch.zeros(n, len(network.kinds), dtype=torch.long, device=device)  # (n, V) of the step before
         features = torch.zeros(n, FEATURES * c, device=device)  # (n, F)
@@ -237,12 +214,9 @@ class RNN(NeuralGenerator):
         for t in range(steps):
             hidden, state = network.step(events, features, about, t, ends, state)  # (n, W)
             forced = None if told is None else t < told[1]  # (n,)
-            for v, kinds in enumerate(network.kinds):
-                admitted = (
-                    self._events[v].admitted(last[:, v]) if v < c else self._admitted(categorical[v - c], n, kinds)
-                )
-                logits = network.logits(v, hidden) / temperature  # (n, kinds)
-                drawn = _draw(logits.masked_fill(~torch.from_numpy(admitted).to(device), -torch.inf), rng)  # (n,)
+            seen = features.clone()  # (n, F)
+            for v in range(len(network.kinds)):
+                drawn = draw_event(network.logits(v, hidden, seen) / temperature, rng)  # (n,)
                 if told is not None and forced is not None:
                     drawn = np.where(forced, told[0][:, t, v], drawn)
                 events[:, v] = torch.from_numpy(drawn).to(device)
@@ -254,10 +228,12 @@ class RNN(NeuralGenerator):
                 if told is not None and forced is not None:
                     made = np.where(forced, told[2][:, t, v], made)
                 known = ~np.isnan(made)
-                seen = torch.from_numpy(self._events[v].features(made, known, last[:, v])).to(device)  # (n, 5)
-                features[:, FEATURES * v : FEATURES * (v + 1)] = seen
-                hidden = network.after(v, hidden, events[:, v], seen)
-                last[:, v] = np.where(known, made, last[:, v])
+                now = torch.from_numpy(self._events[v].features(made, known, last[:, v], mean[:, v])).to(
+                    device
+                )  # (n, 7)
+                features[:, FEATURES * v : FEATURES * (v + 1)] = now
+                hidden = network.after(v, hidden, events[:, v], now)
+                last[:, v], mean[:, v] = np.where(known, made, last[:, v]), follow(mean[:, v], made, known)
                 values[:, t, v] = made
         beyond = np.arange(self._longest)[None, :, None] >= lengths[:, None, None]
         return SeriesBatch(
@@ -270,12 +246,6 @@ class RNN(NeuralGenerator):
             static=static,
         )
 
-    @staticmethod
-    def _admitted(column: Column, n: int, kinds: int) -> np.ndarray:
-        out = np.ones((n, kinds), dtype=bool)
-        out[:, MISSING] = column.nullable or kinds == 1
-        return out
-
     # State
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -285,27 +255,13 @@ class RNN(NeuralGenerator):
         return super()._arrays() | self._table.arrays() | bins
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._table = FieldTable(_with_length(self.schema))
+        self._table = AttributeTable(self.schema)
         self._table.set_arrays(arrays)
         self._events = [
             ChannelEvents.from_arrays(arrays, f"events.{i}", column)
             for i, column in enumerate(numeric_channels(self.schema))
         ]
         super()._set_arrays({k: v for k, v in arrays.items() if not k.startswith(("fields.", "events."))})
-        codes = self._attributes(self._table.combinations)
-        if codes.size and (codes.min() < 0 or (codes.max(0) > np.array(self._network.sizes)).any()):
-            raise ArtifactError(f"{self.name}: fields.combinations has an unknown code; the artifact is damaged")
-
-
-def _with_length(schema: Schema) -> Schema:
-    """The static attributes as a table's schema, with the series' length as one more column."""
-    low, high = schema.shape["min_length"], schema.shape["max_length"]
-    if high - low < _EXACT_LENGTHS:
-        length = Column(name=_LENGTH, kind="ordinal", dtype="int64", categories=tuple(range(low, high + 1)))
-    else:
-        length = Column(name=_LENGTH, kind="integer", dtype="int64", minimum=low, maximum=high)
-    known = statics(schema)
-    return known.replace(columns=(*known.columns, length))
 
 
 class SeriesNetwork(nn.Module):
@@ -315,9 +271,11 @@ class SeriesNetwork(nn.Module):
     ----------
     places
         Of each of the V channels, numeric ones first: ``float (kinds, 3)``, where its events lie on up to three lines
-        (NaN: not on it), see :meth:`Head`.
+        (NaN: not on it), see :class:`~zoo.nn.event_head.EventHead`.
+    nullable
+        Of each channel, whether its first event, *missing*, may occur.
     numeric
-        Number C of numeric channels, each with five features.
+        Number C of numeric channels, each with seven features.
     sizes
         Number of values of each of the S static attributes.
     width, layers, cell, dropout
@@ -329,6 +287,7 @@ class SeriesNetwork(nn.Module):
     def __init__(
         self,
         places: Sequence[np.ndarray],
+        nullable: Sequence[bool],
         numeric: int,
         sizes: Sequence[int],
         width: int,
@@ -353,14 +312,18 @@ class SeriesNetwork(nn.Module):
             nn.Linear(FEATURES, width) if v < numeric else nn.Embedding(kind, width)
             for v, kind in enumerate(kinds[:-1])
         )
-        self.heads = nn.ModuleList(Head(width, place) for place in places)
+        self.heads = nn.ModuleList(EventHead(width, p, may) for p, may in zip(places, nullable, strict=True))
 
-    def start_at(self, targets: np.ndarray) -> None:
-        """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned."""
+    def start_at(self, features: np.ndarray, targets: np.ndarray, levels: np.ndarray) -> None:
+        """Let the untrained outputs be the share of each event, so that rare ones need not be unlearned; arguments as
+        of :meth:`forward`."""
+        inside = targets[:, :, 0] != _IGNORE  # (N, T)
         for v, head in enumerate(self.heads):
-            found = targets[:, :, v][targets[:, :, v] != _IGNORE]
-            share = (np.bincount(found, minlength=self.kinds[v]) + 0.1) / (len(found) + 0.1 * self.kinds[v])  # (kinds,)
-            head.start_at(torch.from_numpy(np.log(share)))  # type: ignore[operator]
+            after = inside.copy()
+            if v < self.numeric:  # steps that come when a value is known
+                after[:, 1:] &= features[:, :-1, FEATURES * (v + 1) - 1] > 0
+                after[:, 0] = False
+            head.start_at(targets[:, :, v][after], levels[:, :, v][inside])  # type: ignore[operator]
 
     def about(self, attributes: Tensor) -> Tensor:
         """The static attributes ``(B, S)`` as one vector ``(B, W)``."""
@@ -394,19 +357,20 @@ class SeriesNetwork(nn.Module):
 
         The last step's input goes round the recurrent layers too: how much of a change is noise that the next one takes
         back is seen at once."""
-        hidden, state = self.recurrent(self.dropout(joined), state)
+        hidden, state = self.recurrent(joined, state)
         return self.dropout(hidden) + self.skip(joined), state
 
     def after(self, v: int, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 5)`` are known, for the channels
-        behind it."""
+        """The hidden state ``(M, W)`` once channel v's event ``(M,)`` or features ``(M, 7)`` are known, for the
+        channels behind it."""
         if v == len(self.kinds) - 1:
             return hidden
         return hidden + self.within[v](features if v < self.numeric else events)  # (M, W)
 
-    def logits(self, v: int, hidden: Tensor) -> Tensor:
-        """Logits of channel v's events, ``(…, kinds[v])``."""
-        return self.heads[v](hidden)
+    def logits(self, v: int, hidden: Tensor, seen: Tensor) -> Tensor:
+        """Logits of channel v's events, ``(M, kinds[v])``, from ``hidden (M, W)`` and the features of the step before,
+        ``seen (M, F)``."""
+        return self.heads[v](hidden, seen[:, FEATURES * v : FEATURES * (v + 1)] if v < self.numeric else None)
 
     def forward(
         self, features: Tensor, events: Tensor, targets: Tensor, levels: Tensor, attributes: Tensor, lengths: Tensor
@@ -430,82 +394,39 @@ class SeriesNetwork(nn.Module):
         t = torch.arange(events.shape[1], device=events.device).expand(len(events), -1)  # (B, T)
         hidden, _ = self._recur(self._input(before, seen, self._position(t, lengths), about))  # (B, T, W)
         inside = targets[:, :, 0] != _IGNORE  # (B, T)
-        loss = self._nats(hidden[inside], events[inside], features[inside])
+        loss = self._nats(hidden[inside], events[inside], features[inside], seen[inside])
 
         row = torch.arange(len(events), device=events.device).repeat_interleave(_COLD)  # (B K,)
         start = (torch.rand(len(row), device=events.device) * lengths[row]).long()  # (B K,)
         nothing = torch.zeros_like(events[row, :1])  # (B K, 1, V)
         position = self._position(start[:, None], lengths[row])  # (B K, 1, 3)
-        joined = self._input(nothing, torch.zeros_like(features[row, :1]), position, about[row])  # (B K, 1, W)
+        unseen = torch.zeros_like(features[row, :1])  # (B K, 1, F)
+        joined = self._input(nothing, unseen, position, about[row])  # (B K, 1, W)
         hidden, _ = self._recur(joined)  # (B K, 1, W)
         first = self.unmoved(features[row, start])  # (B K, F)
-        return loss + self._nats(hidden[:, 0], levels[row, start], first)
+        return loss + self._nats(hidden[:, 0], levels[row, start], first, unseen[:, 0])
 
     def unmoved(self, features: Tensor) -> Tensor:
         """Features ``(…, F)`` as they are where nothing was known before: without a change."""
         keep = features.new_ones(FEATURES)
-        keep[-2:] = 0.0
+        keep[3:6] = 0.0
         return features * keep.repeat(features.shape[-1] // FEATURES)
 
-    def _nats(self, hidden: Tensor, events: Tensor, features: Tensor) -> Tensor:
-        """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)``."""
+    def _nats(self, hidden: Tensor, events: Tensor, features: Tensor, seen: Tensor) -> Tensor:
+        """Mean negative log-likelihood of ``events (M, V)``, channel by channel, from ``hidden (M, W)`` of before."""
         loss = hidden.new_zeros(())
         for v in range(len(self.kinds)):
-            loss = loss + F.cross_entropy(self.logits(v, hidden).float(), events[:, v])
-            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 5), none for a categorical channel
+            loss = loss + F.cross_entropy(self.logits(v, hidden, seen).float(), events[:, v])
+            numbers = features[:, FEATURES * v : FEATURES * (v + 1)]  # (M, 7), none for a categorical channel
             hidden = self.after(v, hidden, events[:, v], numbers)
         return loss / len(self.kinds)
-
-
-class Head(nn.Module):
-    """Logits of the events of one channel: free ones, and bumps that know which events are neighbours.
-
-    On each line, ``-(place - centre)**2 / (2 scale**2)`` is added, centre and scale given by the hidden state. So a
-    smooth dependence (of a humidity ratio on humidity and temperature) is learned from few steps and sharply, while the
-    free logits say what no bell can.
-
-    Parameters
-    ----------
-    width
-        Width of the hidden state.
-    places
-        ``float (kinds, 3)``: where each event lies on three lines; NaN where it does not.
-    """
-
-    def __init__(self, width: int, places: np.ndarray) -> None:
-        super().__init__()
-        on = ~np.isnan(places)
-        self.register_buffer("on", torch.tensor(on, dtype=torch.float32), persistent=False)  # (kinds, 3)
-        self.register_buffer("place", torch.tensor(np.where(on, places, 0), dtype=torch.float32), persistent=False)
-        self.hidden = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
-        self.free = nn.Linear(2 * width, len(places))
-        self.bumps = nn.Linear(2 * width, 6)  # centres and log scales
-
-    @torch.no_grad()
-    def start_at(self, logits: Tensor) -> None:
-        """Let the untrained output be ``logits (kinds,)``, nearly: wide bumps and small weights."""
-        for layer in (self.free, self.bumps):
-            layer.weight.mul_(0.1)
-        self.free.bias.copy_(logits)
-        self.bumps.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        hidden = self.hidden(hidden)  # (..., 2 W)
-        centre, scale = self.bumps(hidden).chunk(2, dim=-1)  # (..., 3) each
-        near = (self.place - centre[..., None, :]) * torch.exp(-scale.clamp(_SHARPEST, 3))[..., None, :]
-        return self.free(hidden) - 0.5 * (near.square() * self.on).sum(-1)  # (..., kinds)
-
-
-def _draw(logits: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """One event a row from softmax(logits), ``int64 (n,)``."""
-    mass = F.softmax(logits.double() if logits.device.type != "mps" else logits, dim=-1).cumsum(-1)  # (n, kinds)
-    point = torch.from_numpy(rng.random((len(mass), 1))).to(mass) * mass[:, -1:]  # (n, 1)
-    return torch.searchsorted(mass, point, right=True)[:, 0].clamp(max=mass.shape[1] - 1).cpu().numpy()
 
 
 def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
     """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
+
+    from zoo.training.schedule import warmup_cosine
 
     class EventModel(pl.LightningModule):
         def __init__(self) -> None:
@@ -521,8 +442,6 @@ def _lightning_module(network: SeriesNetwork, train: "TrainConfig") -> Any:
         def configure_optimizers(self) -> Any:
             rate: Any = train.learning_rate  # set by with_defaults
             optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=0.01)
-            total = max(1, self.trainer.estimated_stepping_batches)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.0)
 
     return EventModel()
