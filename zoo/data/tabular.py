@@ -174,12 +174,15 @@ def with_range_index(table: pd.DataFrame) -> pd.DataFrame:
 
 def _cast(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Bring columns to the schema's dtypes where they came from a form that has other ones."""
-    changed = {}
+    changed: dict[str, pd.Series] = {}
     for column in schema:
-        if column.name not in table or str(table[column.name].dtype) == column.dtype:
-            if column.kind == "ordinal" and column.name in table and not table[column.name].dtype.ordered:
-                known = set(table[column.name].cat.categories) <= set(column.categories)
-                changed |= {column.name: table[column.name].astype(category_dtype(column))} if known else {}
+        if column.name not in table:
+            continue
+        dtype = table[column.name].dtype
+        if str(dtype) == column.dtype:
+            unordered = isinstance(dtype, pd.CategoricalDtype) and not dtype.ordered and column.kind == "ordinal"
+            if unordered and set(dtype.categories) <= set(column.categories):
+                changed[column.name] = table[column.name].astype(category_dtype(column))
             continue
         target: Any = category_dtype(column) if column.dtype == "category" else column.dtype
         try:
