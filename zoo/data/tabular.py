@@ -178,7 +178,7 @@ def _cast(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     for column in schema:
         if column.name not in table:
             continue
-        dtype = table[column.name].dtype
+        dtype: Any = table[column.name].dtype
         if str(dtype) == column.dtype:
             unordered = isinstance(dtype, pd.CategoricalDtype) and not dtype.ordered and column.kind == "ordinal"
             if unordered and set(dtype.categories) <= set(column.categories):
