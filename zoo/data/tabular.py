@@ -176,10 +176,7 @@ def _cast(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Bring columns to the schema's dtypes where they came from a form that has other ones."""
     changed = {}
     for column in schema:
-        if column.name not in table or str(table[column.name].dtype) == column.dtype:
-            if column.kind == "ordinal" and column.name in table and not table[column.name].dtype.ordered:
-                known = set(table[column.name].cat.categories) <= set(column.categories)
-                changed |= {column.name: table[column.name].astype(category_dtype(column))} if known else {}
+        if column.name not in table or _has_type(table[column.name], column):
             continue
         target: Any = category_dtype(column) if column.dtype == "category" else column.dtype
         try:
@@ -187,6 +184,15 @@ def _cast(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         except (TypeError, ValueError) as error:
             raise DataError(f"column {column.name!r} cannot be brought to dtype {column.dtype}: {error}") from error
     return table.assign(**changed)
+
+
+def _has_type(values: pd.Series, column: Column) -> bool:
+    """Whether a column has its schema's dtype and is ordered as it says; unknown categories are left for the check."""
+    if str(values.dtype) != column.dtype:
+        return False
+    if column.dtype != "category" or values.cat.ordered == (column.kind == "ordinal"):
+        return True
+    return not set(values.cat.categories) <= set(column.categories)
 
 
 def concat_tables(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
