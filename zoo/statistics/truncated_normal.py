@@ -200,7 +200,7 @@ def draw_mixture(
     group: np.ndarray,
     rng: np.random.Generator,
     *,
-    rounds: int = 500,
+    rounds: int = 200,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw from a mixture of normals that is confined to a union of disjoint boxes, exactly.
 
