@@ -31,7 +31,6 @@ PUBLISHED = (
     "tabular/tvae/adult_sample",
     "timeseries/rnn/occupancy",
     "image/cgan/digits",
-    "image/cgan/fashion_mnist",
     "text/gpt/sms_spam",
 )
 

@@ -49,6 +49,8 @@ def picture(synthetic: Any, schema: Schema, real: Any = None, *, title: str = ""
 
 def _draw_table(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> None:
     """Marginals of up to nine columns."""
+    from matplotlib.ticker import EngFormatter
+
     from zoo.conditions import to_number
 
     shown = [c for c in schema if c.kind not in ("identifier", "text", "constant")][:9]
@@ -85,6 +87,9 @@ def _draw_table(figure: "Figure", synthetic: Any, real: Any, schema: Schema) -> 
                 share = np.histogram(numbers[name], edges)[0] / max(1, len(numbers[name]))
                 axis.stairs(share, edges, fill=True, alpha=0.35, color=colour)
                 axis.stairs(share, edges, color=colour, label=name)
+            axis.locator_params(axis="x", nbins=5)
+            if np.abs(edges).max() >= 1e5:  # 250k rather than 250000, which would run into its neighbour
+                axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             if column.kind in ("datetime", "date"):
                 ticks = np.linspace(edges[0], edges[-1], 3)
                 axis.set_xticks(ticks, [str(np.datetime64(int(t), "s").astype("datetime64[D]")) for t in ticks])

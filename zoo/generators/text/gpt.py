@@ -60,11 +60,11 @@ class GPT(NeuralGenerator):
         Prompt before each text, such as ``"{label}: "``; by default every field as ``name: value``, one a line.
     """
 
-    width: Annotated[int, Range(8, 4096)] = 160
+    width: Annotated[int, Range(8, 4096)] = 128
     layers: Annotated[int, Range(1, 64)] = 4
     heads: Annotated[int, Range(1, 64)] = 4
     vocabulary: Annotated[int, Range(258, 100_000)] = 1024
-    context: Annotated[int, Range(8, 4096)] = 160
+    context: Annotated[int, Range(8, 4096)] = 128
     dropout: Annotated[float, Range(0, 0.9)] = 0.1
     template: str | None = None
 
@@ -106,10 +106,10 @@ class GPT(NeuralGenerator):
         self._tokenizer = _learn_bpe(prompts + data[TEXT].tolist(), self.vocabulary)
         self._render_prompts()
         tokens, places, targets = self._pack(prompts, data[TEXT].tolist())
-        train = train.with_defaults(epochs=40, batch_size=32, learning_rate=2e-3, gradient_clip=1.0)
+        train = train.with_defaults(epochs=20, batch_size=32, learning_rate=3e-3, gradient_clip=1.0)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        module = _lightning_module(self._build(), train.learning_rate or 2e-3)
+        module = _lightning_module(self._build(), train.learning_rate or 3e-3)
         batches = TensorDataModule.from_config((tokens, places, targets), train, seed=seed)
         result = fit(module, batches, train, seed=seed)
         self._publish(module.network)
