@@ -136,7 +136,7 @@ def test_info_of_a_family(run: Run) -> None:
         "text/gpt",
         "Language Models are Unsupervised Multitask Learners",
         "temperature",
-        "width = 160",
+        "width = 128",
         "extend",
     ):
         assert words in out
