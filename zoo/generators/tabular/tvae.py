@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _CAP = 20.0  # logits are bounded softly, so that their exponentials are finite without a search for the largest
-_MIXTURE_ROWS = 20_000
+_MIXTURE_ROWS = 10_000
 _POOLS = 32  # candidates a sample at most, under conditions that are the same for all
 _ROW_POOL = 4096  # candidates that all rows of a table of conditions share
 _ROWS_AT_ONCE = 512
 _TINY = 1e-30
-_NUMBERS = 2**23  # probabilities that are held at once, 32 MB
+_NUMBERS = 2**19  # probabilities that are held at once, 2 MB: they stay in the cache
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,7 +61,7 @@ class TVAE(NeuralGenerator):
         Components of the latent mixture.
     """
 
-    width: Annotated[int, Range(4, 8192)] = 256
+    width: Annotated[int, Range(4, 8192)] = 192
     latent: Annotated[int, Range(1, 1024)] = 24
     bins: Annotated[int, Range(2, 1000)] = 50
     beta: Annotated[float, Range(0, 100)] = 0.3
@@ -116,7 +116,7 @@ class TVAE(NeuralGenerator):
         if len(drawn) < 2 * self.latent:
             return _unit_mixture(self.latent)
         fitted = GaussianMixture(
-            components, reg_covar=1e-3, max_iter=60, tol=1e-2, random_state=int(rng.integers(2**31))
+            components, reg_covar=1e-3, max_iter=30, tol=1e-2, random_state=int(rng.integers(2**31))
         )
         fitted.fit(drawn)
         order = np.argsort(-fitted.weights_, kind="stable")
@@ -395,7 +395,7 @@ def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
             self.log("val_loss", self.loss(batch[0]))
 
         def configure_optimizers(self) -> Any:
-            optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=1e-5)
+            optimizer = torch.optim.Adam(self.parameters(), lr=rate, weight_decay=1e-5, fused=True)
             return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.01)
 
     return Autoencoder()
