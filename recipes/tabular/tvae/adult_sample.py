@@ -6,7 +6,7 @@ from zoo.recipe import Data, Evaluate, Recipe
 recipe = Recipe(
     family="tabular/tvae",
     data=Data(name="adult_sample"),
-    train=TrainConfig(epochs=50),
+    train=TrainConfig(epochs=120),
     evaluate=Evaluate(target="income"),
     smoke={"data.rows": 500, "generator.width": 32, "train.epochs": 1, "evaluate.quick": True},
 )
