@@ -8,7 +8,9 @@ choice for tables (N. Patki, R. Wedge, K. Veeramachaneni, DSAA 2016). What is do
   pair trends rose from 0.855 (one correspondence axis for all columns) to 0.908.
 - *Latent correlations* are those that reproduce the correlations of the observed steps (see
   :mod:`zoo.statistics.gaussian_scores`); correlating the steps themselves gives trends of 0.895 instead of 0.908.
-- *Strata*: one copula for each class of a column, when the table is large enough; see :class:`GaussianCopula`.
+- *Strata*: one copula for each class of a column, when the table is large enough. With the column that is chosen on
+  Adult (relationship) instead of one copula for all, pair trends rose from 0.909 to 0.961, the AUC of a model trained
+  on samples from 0.875 to 0.890, and the AUC of a classifier that tells them from real rows fell from 0.86 to 0.75.
 - *Conditions* confine latent variables to boxes and are drawn exactly, on any subset of columns
   (:mod:`zoo.statistics.truncated_normal`).
 
