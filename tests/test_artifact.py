@@ -181,6 +181,26 @@ def test_hostile_tensors(folder: Path) -> None:
     refuse(folder, "does not describe a valid")
 
 
+def test_hostile_states_of_networks(tmp_path: Path) -> None:
+    """Of the bundled artifacts: a tokenizer that is none, and weights that are not finite."""
+    from safetensors.numpy import load, save
+
+    import zoo
+    from zoo.registry import bundled
+
+    for name in ("text/gpt/sms_spam", "image/cgan/digits"):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(bundled("model_cards") / name, copy)
+        arrays = load((copy / "model.safetensors").read_bytes())
+        first = max((k for k, v in arrays.items() if v.dtype.kind == "f" and "." in k), key=lambda k: arrays[k].size)
+        rewrite(copy, "model.safetensors", save({**arrays, first: np.full_like(arrays[first], np.nan)}))
+        with pytest.raises(ArtifactError, match="not finite"):
+            zoo.load(copy)
+    rewrite(tmp_path / "text-gpt-sms_spam", "state.json", b'{"tokenizer": "x"}')
+    with pytest.raises(ArtifactError, match="does not describe a valid text/gpt"):
+        zoo.load(tmp_path / "text-gpt-sms_spam")
+
+
 def test_a_pickle_is_never_opened(folder: Path) -> None:
     import pickle
 

@@ -371,3 +371,18 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(artifact: Path, table
 
 def test_push_is_refused_offline(refused: Callable[..., str], artifact: Path) -> None:
     assert "would have pushed" in refused("push", str(artifact), "me/mine")
+
+
+def test_conditions_as_they_are_written() -> None:
+    from zoo.cli import _conditions
+    from zoo.errors import OptionError
+    from zoo.schema import Column, Schema
+
+    columns = (
+        Column(name="flag", kind="boolean", dtype="bool", categories=(False, True)),
+        Column(name="price", kind="float", dtype="float64", nullable=True),
+    )
+    schema = Schema(modality="tabular", columns=columns)
+    assert _conditions(["flag=True", "price="], schema) == {"flag": True, "price": None}
+    with pytest.raises(OptionError, match="given twice; use price=a,b"):
+        _conditions(["price=1", "price=2"], schema)

@@ -63,6 +63,7 @@ def test_a_table_is_cut_into_blocks_and_its_last_row_fills_up() -> None:
         ({"secret": 3}, "cannot condition on 'secret'"),
         ({"age": 200}, "outside what was seen"),
         ({"age": "old"}, "no value of kind"),
+        ({"age": 20.5}, "no whole number"),
         ({"age": (50, 40)}, "swap"),
         ({"age": (100, None)}, "outside what was seen"),
         ({"age": (1, 2, 3)}, "a range is"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.config import build
-from zoo.errors import ArtifactError, DataError, ZooError
+from zoo.errors import ArtifactError, DataError
 from zoo.schema import Schema
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
         os.chmod(temporary, 0o755)  # mkdtemp makes it private; an artifact is read by others
         _replace_folder(temporary, target)
     except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}; choose a writable folder") from error
+        raise DataError(f"cannot write {target}: {error.strerror or error}; {_remedy(error)}") from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -148,9 +148,14 @@ def check_target(folder: str | os.PathLike[str]) -> None:
             raise DataError(f"{target} exists and is no artifact; choose another folder")
         near = next(p for p in target.absolute().parents if p.exists())
     except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}; choose a writable folder") from error
+        raise DataError(f"cannot write {target}: {error.strerror or error}; {_remedy(error)}") from error
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         raise DataError(f"cannot write {target}: {near} is no folder that can be written to; choose another")
+
+
+def _remedy(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space, or choose another disk" if full else "choose a writable folder"
 
 
 def _replace_folder(new: Path, target: Path) -> None:
@@ -355,16 +360,7 @@ def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
         component._set_arrays(arrays)
     except ArtifactError:
         raise
-    except (
-        ZooError,
-        KeyError,
-        IndexError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
+    except Exception as error:  # whatever a family's parsers raise at what they were not written for
         raise ArtifactError(f"{where} does not describe a valid {opened.family}: {error}") from error
     component._ready = True
     return component

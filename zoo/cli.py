@@ -239,7 +239,7 @@ def _json_or_text(value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        return value
+        return {"True": True, "False": False}.get(value, value)
 
 
 @app.command()
@@ -273,17 +273,21 @@ def fit(
 
 def _conditions(given: list[str], schema: "Schema") -> dict[str, Any]:
     """``age=60..`` is a range, ``a=x,y`` any of, ``a=x`` equal; numbers are read as numbers, unless the column has
-    names for categories (a place named ``1010`` is a name)."""
+    names for categories (a place named ``1010`` is a name); ``a=`` asks for a missing value."""
     out: dict[str, Any] = {}
     for item in given:
         name, sign, value = item.partition("=")
         if not sign:
             raise OptionError(f"--condition {item!r} must be column=value, column=a,b or column=low..high")
+        if name in out:
+            raise OptionError(f"--condition on {name!r} is given twice; use {name}=a,b for any of several values")
         categories = schema[name].categories if name in schema else ()
         named = bool(categories) and all(isinstance(c, str) for c in categories)
         read: Callable[[str], Any] = str if named else _json_or_text
         if named and value in categories:
             out[name] = value
+        elif not value:
+            out[name] = None
         elif ".." in value:
             out[name] = tuple(read(end) if end else None for end in value.split("..", 1))
         elif "," in value:

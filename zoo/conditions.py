@@ -199,6 +199,12 @@ def _encode(column: Column, values: Sequence[Any] | Any) -> np.ndarray:
     except (TypeError, ValueError) as error:
         shown = series[~missing].iloc[0]
         raise ConditionError(f"condition on {column.name!r}: {shown!r} is no value of kind {column.kind!r}") from error
+    part = ~missing & (numbers != np.rint(numbers)) if column.kind == "integer" else np.zeros(len(numbers), dtype=bool)
+    if part.any():
+        raise ConditionError(
+            f"condition on {column.name!r}: {series.iloc[int(np.argmax(part))]!r} is no whole number, and the column "
+            "has no others"
+        )
     low, high = _bounds(column)
     bad = ~missing & ~((numbers >= low) & (numbers <= high))
     if bad.any():

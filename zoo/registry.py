@@ -189,6 +189,10 @@ def find(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Pat
     """
     from zoo.artifact import MANIFEST
 
+    if not isinstance(name, (str, os.PathLike)):
+        raise UnknownNameError(
+            f"an artifact is named by text or a path, not by {name!r}; zoo.list_pretrained() lists them"
+        )
     text = os.fspath(name)
     if "://" in text:
         from zoo.hub import fetch_address

@@ -76,6 +76,8 @@ class NeuralGenerator(Generator):
                     f"{self.name}: tensor {name!r} has shape {arrays[source].shape}, "
                     f"its configuration asks for {tuple(expected.shape)}"
                 )
+            if arrays[source].dtype.kind == "f" and not np.isfinite(arrays[source]).all():
+                raise ArtifactError(f"{self.name}: tensor {name!r} holds numbers that are not finite")
             loaded[name] = torch.from_numpy(np.array(arrays[source])).to(expected.dtype)
         surplus = set(arrays) - {n for name in wanted for n in tied.get(name, [name])}
         if surplus:
