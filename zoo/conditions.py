@@ -167,13 +167,12 @@ def to_number(values: Any, column: Column) -> np.ndarray:
     return out.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _bounds(column: Column) -> tuple[float, float]:
-    """The column's range in numbers, infinite where the schema leaves it open."""
+def bounds(column: Column) -> tuple[float, float]:
+    """Closed range of a numeric or time column in the numbers of ``to_number``; infinite where it is open."""
+    low, high = column.minimum, column.maximum
     if column.kind in ("datetime", "date"):
-        given = [None if v is None else float(to_number([v], column)[0]) for v in (column.minimum, column.maximum)]
-    else:
-        given = [column.minimum, column.maximum]
-    return (-np.inf if given[0] is None else given[0], np.inf if given[1] is None else given[1])
+        low, high = (None if v is None else float(to_number([v], column)[0]) for v in (low, high))
+    return (-np.inf if low is None else float(low), np.inf if high is None else float(high))
 
 
 def _encode(column: Column, values: Sequence[Any] | Any) -> np.ndarray:
@@ -205,7 +204,7 @@ def _encode(column: Column, values: Sequence[Any] | Any) -> np.ndarray:
             f"condition on {column.name!r}: {series.iloc[int(np.argmax(part))]!r} is no whole number, and the column "
             "has no others"
         )
-    low, high = _bounds(column)
+    low, high = bounds(column)
     bad = ~missing & ~((numbers >= low) & (numbers <= high))
     if bad.any():
         shown = series.iloc[int(np.argmax(bad))]
@@ -244,7 +243,7 @@ def _parse_one(column: Column, value: Any) -> Condition:
             raise ConditionError(f"condition on {column.name!r}: a range cannot end in a missing value; use None")
         if low is not None and high is not None and low > high:
             raise ConditionError(f"condition on {column.name!r}: the range {value!r} is empty; swap its ends")
-        least, most = _bounds(column)
+        least, most = bounds(column)
         if (low is not None and low > most) or (high is not None and high < least):
             raise ConditionError(
                 f"condition on {column.name!r}: the range {value!r} lies outside what was seen, "

@@ -12,8 +12,7 @@ import numpy as np
 
 from zoo.conditions import Condition
 from zoo.data.table_codec import TableCodec
-from zoo.data.table_values import column_step, whole_steps
-from zoo.errors import ConditionError
+from zoo.data.table_values import asked_range, column_step
 from zoo.schema import Schema
 from zoo.statistics.quantile_grid import cumulative_at, quantile_grid, quantiles_at
 
@@ -146,16 +145,12 @@ class BinnedColumns:
         if name not in self.edges:
             assert condition.values is not None
             weight = np.zeros((1, self.sizes[name]))
-            weight[0, np.where(condition.values < 0, self.sizes[name] - 1, condition.values)] = 1.0
+            weight[0, self._with_missing(name, condition.values)] = 1.0
             return weight, None
         if not condition.is_range:
             assert condition.values is not None
             return self.row_weights(name, condition.values), np.stack([condition.values] * 2, axis=1)
-        low = -np.inf if condition.low is None else condition.low
-        high = np.inf if condition.high is None else condition.high
-        ends = np.array([whole_steps(condition.column, low, high)])
-        if ends[0, 0] > ends[0, 1]:
-            raise ConditionError(f"no value of {name!r} lies between {condition.low!r} and {condition.high!r}")
+        ends = np.array([asked_range(condition)])
         weight = np.zeros((1, self.sizes[name]))
         self._weigh(name, ends[:, 0], ends[:, 1], weight)
         return weight, ends
@@ -164,8 +159,7 @@ class BinnedColumns:
         """Weight of each code for given values ``(n,)`` (codes or numbers, -1 or NaN for missing), ``(n, K)``."""
         weight = np.zeros((len(values), self.sizes[name]))
         if name not in self.edges:
-            codes = np.where(values < 0, self.sizes[name] - 1, values).astype(np.int64)
-            weight[np.arange(len(values)), codes] = 1.0
+            weight[np.arange(len(values)), self._with_missing(name, values)] = 1.0
             return weight
         missing = np.isnan(values)
         filled = np.where(missing, self.grids[name][0], values)
@@ -173,6 +167,10 @@ class BinnedColumns:
         weight[missing] = 0.0
         weight[missing, -1] = 1.0
         return weight
+
+    def _with_missing(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Codes of a discrete column's values, in which -1 is missing, as codes in which the last is."""
+        return np.where(values < 0, self.sizes[name] - 1, values).astype(np.int64)
 
     def _weigh(self, name: str, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> None:
         """Write the share of each bin's probability that lies in ``[low, high] (m,)`` to ``weight (m, K)``."""

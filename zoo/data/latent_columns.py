@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from zoo.conditions import Condition
+from zoo.conditions import Condition, bounds
 from zoo.data.table_codec import TableCodec
-from zoo.data.table_values import bounds, column_step, whole_steps
-from zoo.errors import ConditionError
+from zoo.data.table_values import asked_range, column_step
 from zoo.schema import Schema
 from zoo.statistics.gaussian_scores import cumulate, hermite_coefficients, normal_scores
 from zoo.statistics.quantile_grid import cumulative_at, density_at, quantile_grid, quantiles_at
@@ -200,12 +199,7 @@ class LatentColumns:
         may_be_present = self.missing.get(name, 0.0) < 1
         present = {} if indicator is None else {indicator: (-np.inf, self._missing_from[name])}
         if condition.is_range:
-            low = -np.inf if condition.low is None else condition.low
-            high = np.inf if condition.high is None else condition.high
-            low, high = whole_steps(condition.column, low, high)
-            if low > high:
-                raise ConditionError(f"no value of {name!r} lies between {condition.low!r} and {condition.high!r}")
-            ends = [(low, high)]
+            ends = [asked_range(condition)]
         else:
             assert condition.values is not None
             ends = [(v, v) for v in condition.values.tolist() if not np.isnan(v)]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from zoo.conditions import to_number
-from zoo.data.table_values import ISO_FORMATS, STRING_DTYPES, arrow_strings, bounds, codes_of, is_textual
+from zoo.conditions import bounds, to_number
+from zoo.data.table_values import ISO_FORMATS, STRING_DTYPES, arrow_strings, codes_of, is_textual
 from zoo.errors import SchemaError, nearest
 from zoo.schema import Column, Schema
 

@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from zoo.conditions import to_number
+from zoo.conditions import bounds, to_number
 from zoo.data.table_values import (
     SECONDS,
     STRING_DTYPES,
-    bounds,
     category_dtype,
     codes_of,
     format_iso,

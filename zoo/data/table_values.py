@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.arrays import ArrowStringArray
 
-from zoo.conditions import to_number
-from zoo.errors import DataError, SchemaError, nearest
+from zoo.conditions import Condition
+from zoo.errors import ConditionError, DataError, SchemaError, nearest
 from zoo.schema import Column
 
 STRING_DTYPES = frozenset({"str", "string", "object"})
@@ -156,22 +156,25 @@ def column_step(column: Column) -> float:
     return 0.0 if column.decimals is None else 10.0**-column.decimals
 
 
-def whole_steps(column: Column, low: float, high: float) -> tuple[float, float]:
-    """The range ``low`` to ``high`` drawn in to values that the column can hold; empty when the first is above the
-    second."""
+def asked_range(condition: Condition) -> tuple[float, float]:
+    """The closed range that a condition asks of a number or time, drawn in to values that the column can hold.
+
+    Raises
+    ------
+    ConditionError
+        If no value of the column lies in it.
+    """
+    column = condition.column
+    low = -np.inf if condition.low is None else condition.low
+    high = np.inf if condition.high is None else condition.high
     step = column_step(column)
-    if not step:
-        return low, high
-    ends = ((low, np.ceil, -1e-9), (high, np.floor, 1e-9))
-    return tuple(float(inwards(v / step + slack) * step) if np.isfinite(v) else v for v, inwards, slack in ends)  # type: ignore[return-value]
-
-
-def bounds(column: Column) -> tuple[float, float]:
-    """Closed range of a numeric or time column in the numbers of ``to_number``; infinite where it is open."""
-    low, high = column.minimum, column.maximum
-    if column.kind in ("datetime", "date"):
-        low, high = (None if v is None else float(to_number([v], column)[0]) for v in (low, high))
-    return (-np.inf if low is None else float(low), np.inf if high is None else float(high))
+    if step and np.isfinite(low):
+        low = float(np.ceil(low / step - 1e-9) * step)
+    if step and np.isfinite(high):
+        high = float(np.floor(high / step + 1e-9) * step)
+    if low > high:
+        raise ConditionError(f"no value of {column.name!r} lies between {condition.low!r} and {condition.high!r}")
+    return low, high
 
 
 def category_dtype(column: Column) -> pd.CategoricalDtype:
