@@ -21,15 +21,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.binned_columns import BinnedColumns
-from zoo.generator import Option
-from zoo.nn.neural_generator import NeuralGenerator
-from zoo.random import torch_rng
+from zoo.generator import Generator, Option
+from zoo.nn.dense import DenseStack, draw_codes
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -44,7 +41,7 @@ _NUMBERS = 2**19  # probabilities that are held at once, 2 MB: they stay in the 
 
 
 @dataclass(kw_only=True, eq=False)
-class TVAE(NeuralGenerator):
+class TVAE(Generator):
     """A variational autoencoder on discretised columns, with a Gaussian mixture fitted to its latent codes.
 
     Parameters
@@ -80,41 +77,47 @@ class TVAE(NeuralGenerator):
     # Learning
 
     def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
-        from zoo.training import fit
-        from zoo.training.loader import TensorDataModule
-
         self._columns = BinnedColumns(self.schema, self.bins)
         encoded = self._columns.codec.encode(data)
         self._columns.fit(encoded)
+        if not self._columns.names:  # nothing but constants and identifiers
+            return {"epochs": 0, "steps": 0}
+        import torch
+
+        from zoo.training import fit
+        from zoo.training.loader import TensorDataModule
+
         codes = torch.from_numpy(self._columns.encode(encoded))  # (N, C)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        network = self._build()
-        if not len(self._columns.names):  # nothing but constants and identifiers
-            self._publish(network)
-            self._mixture = _unit_mixture(self.latent)
-            return {"epochs": 0, "steps": 0}
         train = train.with_defaults(epochs=60, batch_size=500, learning_rate=2e-3)
-        module = _lightning_module(network, self.beta, train.learning_rate or 2e-3)
+        module = _autoencoder(self._columns.widths, self.width, self.latent, self.beta, train.learning_rate or 2e-3)
         result = fit(module, TensorDataModule.from_config((codes,), train, seed=seed), train, seed=seed)
-        self._publish(module.network)
-        self._mixture = self._fit_mixture(codes, rng)
+        with torch.inference_mode():
+            some = codes
+            if len(codes) > _MIXTURE_ROWS:
+                some = codes[np.sort(rng.choice(len(codes), _MIXTURE_ROWS, replace=False))]
+            mean, log_variance = module.eval().cpu().encode(some)  # (N, L) each
+        self._decoder = DenseStack.of(module.decoder)
+        self._mixture = self._fit_mixture(mean.numpy(), log_variance.numpy(), rng)
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
-    @torch.inference_mode()
-    def _fit_mixture(self, codes: Tensor, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A Gaussian mixture of the latent codes of training rows, drawn from their posteriors."""
+    def _fit_mixture(
+        self, mean: np.ndarray, log_variance: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """A Gaussian mixture of the latent codes of training rows, drawn from their posteriors ``(N, L)``."""
         from sklearn.mixture import GaussianMixture
 
-        if len(codes) > _MIXTURE_ROWS:
-            codes = codes[np.sort(rng.choice(len(codes), _MIXTURE_ROWS, replace=False))]
-        mean, log_variance = self._network.encode(codes.to(self._device))  # (N, L) each
-        noise = torch.from_numpy(rng.standard_normal(mean.shape, dtype=np.float32)).to(mean.device)
-        drawn = (mean + noise * (0.5 * log_variance).exp()).cpu().numpy().astype(np.float64)
+        noise = rng.standard_normal(mean.shape, dtype=np.float32)
+        drawn = (mean + noise * np.exp(0.5 * log_variance)).astype(np.float64)
         # A component speaks for a hundred rows at least, so that none of them stands for a person.
         components = int(np.clip(len(drawn) // 100, 1, self.components))
         if len(drawn) < 2 * self.latent:
-            return _unit_mixture(self.latent)
+            return {
+                "weights": np.ones(1),
+                "means": np.zeros((1, self.latent), dtype=np.float32),
+                "factors": np.eye(self.latent, dtype=np.float32)[None],
+            }
         fitted = GaussianMixture(
             components, reg_covar=1e-3, max_iter=30, tol=1e-2, random_state=int(rng.integers(2**31))
         )
@@ -126,265 +129,244 @@ class TVAE(NeuralGenerator):
             "factors": np.linalg.cholesky(fitted.covariances_[order]).astype(np.float32),
         }
 
-    def _build(self) -> "_Network":
-        return _Network(self._columns.widths, self.width, self.latent)
+    # Sampling: features run along the first axis and rows along the last, see ``DenseStack``.
 
-    # Sampling
-
-    def _latents(self, n: int, rng: np.random.Generator) -> Tensor:
-        """Draws of the latent mixture, ``(n, L)``."""
+    def _latents(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws of the latent mixture, ``float32 (L, n)``."""
         m = self._mixture
         component = rng.choice(len(m["weights"]), size=n, p=m["weights"] / m["weights"].sum())
         order = np.argsort(component, kind="stable")  # components in turn: one product each instead of one a row
-        noise = rng.standard_normal((n, self.latent), dtype=np.float32)
+        noise = rng.standard_normal((self.latent, n), dtype=np.float32)
         out = np.empty_like(noise)
         start = 0
         for k, count in enumerate(np.bincount(component, minlength=len(m["weights"]))):
             rows = order[start : start + count]
-            out[rows] = noise[rows] @ m["factors"][k].T + m["means"][k]
+            out[:, rows] = m["factors"][k] @ noise[:, rows] + m["means"][k][:, None]
             start += count
-        return torch.from_numpy(out).to(self._device)
+        return out
 
-    @torch.inference_mode()
     def _sample_block(
         self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
     ) -> pd.DataFrame:
-        random = torch_rng(rng, self._device)
         if not self._columns.names:
             return self._columns.decode(np.zeros((n, 0), dtype=np.int64), rng)
+        temperature = options["temperature"]
         if conditions:
-            codes, limits = self._draw_conditioned(n, conditions, rng, random, options["temperature"])
+            codes, limits = self._draw_conditioned(n, conditions, rng, temperature)
             return self._columns.decode(codes, rng, limits)
-        parts = []
-        for some in self._latents(n, rng).split(self._at_once()):
-            parts.append(self._network.draw(self._network.decode(some, options["temperature"]), random))  # (b, C)
-        return self._columns.decode(torch.cat(parts).cpu().numpy(), rng)
+        codes = np.empty((n, len(self._columns.names)), dtype=np.int64)
+        latent = self._latents(n, rng)  # (L, n)
+        for rows in self._pieces(n):
+            for j, part in enumerate(self._weights(latent[:, rows], temperature)):  # (K_j, b)
+                codes[rows, j] = draw_codes(part, rng)
+        return self._columns.decode(codes, rng)
 
-    def _at_once(self) -> int:
-        """Rows whose probabilities are held at once."""
-        return max(1, _NUMBERS // sum(self._network.widths))
+    def _pieces(self, n: int) -> list[slice]:
+        """Rows whose weights are held at once."""
+        size = max(1, _NUMBERS // sum(self._columns.widths))
+        return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
+    def _weights(self, latent: np.ndarray, temperature: float) -> list[np.ndarray]:
+        """Weights of the codes of each column, ``(K_j, b)``, at latent codes ``(L, b)``; they do not sum to 1."""
+        logits = self._decoder(latent)  # (W, b)
+        logits /= _CAP
+        np.tanh(logits, out=logits)
+        logits *= _CAP / temperature
+        bounds = np.cumsum(self._columns.widths)[:-1]
+        parts = np.split(logits, bounds)  # views
+        if _CAP / temperature > 80:  # their exponentials would overflow
+            for part in parts:
+                part -= part.max(axis=0)
+        np.exp(logits, out=logits)
+        return parts
 
     def _draw_conditioned(
-        self, n: int, conditions: Conditions, rng: np.random.Generator, random: torch.Generator, temperature: float
+        self, n: int, conditions: Conditions, rng: np.random.Generator, temperature: float
     ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """Codes ``(n, C)`` under conditions, and the ranges that asked numbers have to lie in.
 
         Latent codes are resampled by the probability of what is asked (importance resampling); then the asked columns
         are drawn among what is admitted, the others as they come.
         """
-        columns, network = self._columns, self._network
-        asked: dict[str, tuple[Tensor, np.ndarray | None]] = {}  # weights (m, K), ends (m, 2)
+        columns = self._columns
+        asked: dict[str, np.ndarray] = {}  # weights (m, K)
+        ends: dict[str, np.ndarray] = {}  # (m, 2)
         for name, condition in conditions.items():
             if condition.rows is None:
-                weights, ends = columns.admitted(condition)
+                asked[name], range_ = columns.admitted(condition)
+                if range_ is not None:
+                    ends[name] = range_
             else:  # one alternative a row
-                weights = columns.row_weights(name, condition.rows)
-                ends = np.stack([condition.rows] * 2, axis=1) if name in columns.edges else None
-            asked[name] = (torch.from_numpy(weights).float().to(self._device), ends)
-        per_row = conditions.per_row
-        if per_row:
-            latent = self._resample_rows(
-                {name: weights for name, (weights, _) in asked.items()}, rng, random, temperature
-            )
+                asked[name] = columns.row_weights(name, condition.rows)
+                if name in columns.edges:
+                    ends[name] = np.stack([condition.rows] * 2, axis=1)
+        if conditions.per_row:
+            latent = self._resample_rows(asked, rng, temperature)
         else:
-            latent = self._resample(
-                n, {name: w.sum(0).clamp(max=1.0) for name, (w, _) in asked.items()}, rng, random, temperature
-            )
-        parts = []
-        limits: dict[str, list[np.ndarray]] = {}
-        for rows in torch.arange(n, device=latent.device).split(self._at_once()):
-            probability = network.decode(latent[rows], temperature)  # (b, W)
-            for name, (options, ends) in asked.items():
-                part = network.part(probability, columns.names.index(name))  # (b, K), a view
-                index = rows
-                if not per_row:  # which alternative, given the latent code
-                    each = (part @ options.T).clamp_min(_TINY).cumsum(1)  # (b, m)
-                    draw = torch.rand(len(part), 1, generator=random, device=part.device) * each[:, -1:]
-                    index = torch.searchsorted(each, draw, right=True)[:, 0].clamp(max=len(options) - 1)  # (b,)
-                _restrict(part, options[index])
-                if ends is not None:
-                    limits.setdefault(name, []).append(ends[index.cpu().numpy()])
-            parts.append(network.draw(probability, random))  # (b, C)
-        ranges = {name: np.concatenate(ends).T for name, ends in limits.items()}
-        return torch.cat(parts).cpu().numpy(), {name: (low, high) for name, (low, high) in ranges.items()}
+            either = {name: np.minimum(w.sum(axis=0, keepdims=True), 1.0) for name, w in asked.items()}
+            latent = self._resample(n, either, rng, temperature)
+        codes = np.empty((n, len(columns.names)), dtype=np.int64)
+        chosen = {name: np.empty(n, dtype=np.int64) for name in ends}
+        for rows in self._pieces(n):
+            parts = self._weights(latent[:, rows], temperature)
+            for j, (name, part) in enumerate(zip(columns.names, parts, strict=True)):
+                if name in asked:
+                    index = np.arange(n)[rows]
+                    if not conditions.per_row:  # which alternative, given the latent code
+                        each = (asked[name] @ part / part.sum(axis=0)).astype(np.float32)  # (m, b)
+                        index = draw_codes(np.maximum(each, _TINY), rng)  # (b,)
+                    part = _restrict(part, asked[name][index].T)
+                    if name in ends:
+                        chosen[name][rows] = index
+                codes[rows, j] = draw_codes(part, rng)
+        return codes, {name: (ends[name][chosen[name], 0], ends[name][chosen[name], 1]) for name in ends}
 
-    def _log_weight(self, latent: Tensor, asked: Mapping[str, Tensor], temperature: float) -> Tensor:
-        """Ln probability ``(G, M)`` of what is asked, as weights ``(G, K)`` a column, at latent codes ``(M, L)``."""
-        parts = []
-        for some in latent.split(self._at_once()):
-            probability = self._network.decode(some, temperature)  # (b, W)
-            total = torch.zeros(1, len(some), device=some.device)
-            for name, weights in asked.items():
-                part = self._network.part(probability, self._columns.names.index(name))  # (b, K)
-                total = total + (weights @ part.T).clamp_min(_TINY).log()  # (G, b)
-            parts.append(total)
-        return torch.cat(parts, dim=1)
+    def _log_weight(self, latent: np.ndarray, asked: Mapping[str, np.ndarray], temperature: float) -> np.ndarray:
+        """Ln probability ``(G, M)`` of what is asked, as weights ``(G, K)`` a column, at latent codes ``(L, M)``."""
+        groups = len(next(iter(asked.values())))
+        total = np.zeros((groups, latent.shape[1]))
+        wanted = {name: weights.astype(np.float32) for name, weights in asked.items()}
+        for rows in self._pieces(latent.shape[1]):
+            parts = self._weights(latent[:, rows], temperature)
+            for name, weights in wanted.items():
+                part = parts[self._columns.names.index(name)]  # (K, b)
+                total[:, rows] += np.log(np.maximum(weights @ part / part.sum(axis=0), _TINY))  # (G, b)
+        return total
 
     def _resample(
-        self, n: int, asked: Mapping[str, Tensor], rng: np.random.Generator, random: torch.Generator, temperature: float
-    ) -> Tensor:
-        """n latent codes ``(n, L)`` under the same conditions for all.
+        self, n: int, asked: Mapping[str, np.ndarray], rng: np.random.Generator, temperature: float
+    ) -> np.ndarray:
+        """n latent codes ``(L, n)`` under the same conditions for all.
 
         The pool grows, up to a limit, until rejection against its largest weight would keep n of it.
         """
-        pool: list[Tensor] = []
-        weights: list[Tensor] = []
+        pool: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
         while len(pool) < _POOLS:
             pool.append(self._latents(n, rng))
-            weights.append(self._log_weight(pool[-1], {k: v[None] for k, v in asked.items()}, temperature)[0].double())
-            joined = torch.cat(weights)  # (M,)
-            mass = (joined - joined.max()).exp_().cumsum(0)
+            weights.append(self._log_weight(pool[-1], asked, temperature)[0])
+            joined = np.concatenate(weights)  # (M,)
+            mass = np.exp(joined - joined.max()).cumsum()
             if mass[-1] >= n:
                 break
-        point = torch.rand(n, generator=random, device=mass.device, dtype=torch.double) * mass[-1]
-        return torch.cat(pool)[torch.searchsorted(mass, point, right=True).clamp(max=len(mass) - 1)]
+        place = np.searchsorted(mass, rng.random(n) * mass[-1], side="right")
+        return np.concatenate(pool, axis=1)[:, np.minimum(place, len(mass) - 1)]
 
     def _resample_rows(
-        self, asked: Mapping[str, Tensor], rng: np.random.Generator, random: torch.Generator, temperature: float
-    ) -> Tensor:
-        """A latent code for each row of conditions, ``(n, L)``; all share one pool, and equal rows their weights."""
-        pool = self._latents(_ROW_POOL, rng)  # (M, L)
-        rows = torch.cat(list(asked.values()), dim=1)  # (n, sum of K)
-        distinct, group = rows.unique(dim=0, return_inverse=True)  # (G, sum of K), (n,)
-        parts = dict(zip(asked, distinct.split([w.shape[1] for w in asked.values()], dim=1), strict=True))
-        point = torch.rand(len(rows), generator=random, device=pool.device, dtype=torch.double)  # (n,)
-        chosen = torch.empty(len(rows), dtype=torch.long, device=pool.device)
+        self, asked: Mapping[str, np.ndarray], rng: np.random.Generator, temperature: float
+    ) -> np.ndarray:
+        """A latent code for each row of conditions, ``(L, n)``; all share one pool, and equal rows their weights."""
+        pool = self._latents(_ROW_POOL, rng)  # (L, M)
+        rows = np.concatenate(list(asked.values()), axis=1)  # (n, sum of K)
+        distinct, group = np.unique(rows, axis=0, return_inverse=True)  # (G, sum of K), (n,)
+        bounds = np.cumsum([w.shape[1] for w in asked.values()])[:-1]
+        parts = dict(zip(asked, np.split(distinct, bounds, axis=1), strict=True))
+        point = rng.random(len(rows))
+        chosen = np.empty(len(rows), dtype=np.int64)
         for start in range(0, len(distinct), _ROWS_AT_ONCE):
             some = {name: weights[start : start + _ROWS_AT_ONCE] for name, weights in parts.items()}
-            log_weight = self._log_weight(pool, some, temperature).double()  # (g, M)
-            mass = (log_weight - log_weight.max(dim=1, keepdim=True).values).exp_().cumsum(1)
-            mass = mass / mass[:, -1:] + torch.arange(len(mass), device=mass.device)[:, None]  # row g ends at g + 1
-            mine = ((group >= start) & (group < start + _ROWS_AT_ONCE)).nonzero()[:, 0]
+            log_weight = self._log_weight(pool, some, temperature)  # (g, M)
+            mass = np.exp(log_weight - log_weight.max(axis=1, keepdims=True)).cumsum(axis=1)
+            mass = mass / mass[:, -1:] + np.arange(len(mass))[:, None]  # row g ends at g + 1
+            mine = np.flatnonzero((group >= start) & (group < start + _ROWS_AT_ONCE))
             at = group[mine] - start
-            found = torch.searchsorted(mass.flatten(), at + point[mine], right=True) - at * len(pool)
-            chosen[mine] = found.clamp(0, len(pool) - 1)
-        return pool[chosen]
+            found = np.searchsorted(mass.ravel(), at + point[mine], side="right") - at * pool.shape[1]
+            chosen[mine] = np.clip(found, 0, pool.shape[1] - 1)
+        return pool[:, chosen]
 
     # State
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        mixture = {f"mixture.{k}": v for k, v in self._mixture.items()}
-        return super()._arrays() | {f"columns.{k}": v for k, v in self._columns.arrays().items()} | mixture
+        out = {f"columns.{k}": v for k, v in self._columns.arrays().items()}
+        if self._columns.names:
+            out |= {f"mixture.{k}": v for k, v in self._mixture.items()}
+            out |= {f"decoder.{k}": v for k, v in self._decoder.arrays().items()}
+        return out
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self._columns = BinnedColumns(self.schema, self.bins)
-        self._columns.set_arrays({k[8:]: v for k, v in arrays.items() if k.startswith("columns.")})
-        self._mixture = {k[8:]: v for k, v in arrays.items() if k.startswith("mixture.")}
+        rooms: dict[str, dict[str, np.ndarray]] = {"columns": {}, "mixture": {}, "decoder": {}}
+        for name, array in arrays.items():
+            room, _, rest = name.partition(".")
+            rooms[room][rest] = array
+        self._columns.set_arrays(rooms["columns"])
+        if not self._columns.names:
+            return
+        self._mixture = rooms["mixture"]
         weights, means, factors = (self._mixture[k] for k in ("weights", "means", "factors"))
         k = len(weights)
         if (
             means.shape != (k, self.latent)
             or factors.shape != (k, self.latent, self.latent)
             or not (weights >= 0).all()
+            or not weights.sum() > 0
+            or not all(np.isfinite(a).all() for a in (weights, means, factors))
         ):
             raise ValueError("the latent mixture does not fit the configuration")
-        super()._set_arrays({k: v for k, v in arrays.items() if not k.startswith(("columns.", "mixture."))})
+        sizes = [self.latent, self.width, _narrow(self.width), sum(self._columns.widths)]
+        self._decoder = DenseStack.from_arrays(rooms["decoder"], sizes)
 
 
-def _unit_mixture(size: int) -> dict[str, np.ndarray]:
-    """A standard normal."""
-    return {
-        "weights": np.ones(1),
-        "means": np.zeros((1, size), dtype=np.float32),
-        "factors": np.eye(size, dtype=np.float32)[None],
-    }
+def _narrow(width: int) -> int:
+    """Width of the decoder's last hidden layer: the widest is the one to all codes, half the input halves the time."""
+    return (width + 1) // 2
 
 
-def _restrict(part: Tensor, among: Tensor) -> None:
-    """Leave probabilities ``part (b, K)`` only where ``among (b, K)`` admits them, summing to 1; in place."""
-    kept = part * among
-    kept = torch.where(kept.sum(1, keepdim=True) > _TINY, kept, among)
-    part.copy_(kept / kept.sum(1, keepdim=True))
+def _restrict(part: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Weights ``part (K, b)`` where ``among (K, b)`` admits them; where none is left, ``among`` itself."""
+    kept = (part * among).astype(np.float32)
+    total = kept.sum(axis=0)
+    return np.where(total > _TINY * part.sum(axis=0), kept, among).astype(np.float32)
 
 
-class _Network(nn.Module):
-    """Encoder and decoder over C columns of codes, W = sum of their widths.
+def _autoencoder(widths: list[int], hidden: int, latent: int, beta: float, rate: float) -> Any:
+    """The network over C columns of codes, W = sum of their widths, as a Lightning module.
 
-    The encoder's first layer is a sum of embeddings, which is a linear layer on one-hot vectors without the vectors.
+    Made here so that sampling imports neither torch nor Lightning. The encoder's first layer is a sum of embeddings,
+    which is a linear layer on one-hot vectors without the vectors.
     """
-
-    first: Tensor  # (C,): where each column's codes begin
-    member: Tensor  # (W, C): which column a code is of
-
-    def __init__(self, widths: list[int], hidden: int, latent: int) -> None:
-        super().__init__()
-        widths = widths or [1]  # a table of constants: one code that is always drawn
-        self.widths = widths
-        starts = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
-        self.bounds = starts.tolist()
-        total = int(starts[-1])
-        narrow = (hidden + 1) // 2  # the widest layer is the one to all codes: half the input halves the time
-        self.embed = nn.EmbeddingBag(total, hidden, mode="sum")
-        self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, narrow), nn.ReLU(), nn.Linear(narrow, total)
-        )
-        with torch.device("cpu"):
-            member = torch.zeros(total, len(widths))
-            for j, (a, b) in enumerate(zip(self.bounds[:-1], self.bounds[1:])):
-                member[a:b, j] = 1.0
-            first = torch.from_numpy(starts[:-1])
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("member", member, persistent=False)
-
-    def encode(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the latent code, ``(B, L)`` each, of codes ``(B, C)``."""
-        hidden = self.embed(codes + self.first) / len(self.widths) ** 0.5  # (B, H)
-        mean, log_variance = self.encoder(hidden).chunk(2, dim=1)  # (B, L) each
-        return mean, log_variance.clamp(-12, 6)
-
-    def logits(self, latent: Tensor) -> Tensor:
-        """Logits of all codes of all columns, within ±20: ``(B, W)``."""
-        return _CAP * torch.tanh(self.decoder(latent) / _CAP)  # (B, W)
-
-    def nll(self, latent: Tensor, codes: Tensor) -> Tensor:
-        """Negative log likelihood of codes ``(B, C)``, summed over the columns: ``(B,)``."""
-        logits = self.logits(latent)  # (B, W)
-        normaliser = (logits.exp() @ self.member).log()  # (B, C)
-        return (normaliser - logits.gather(1, codes + self.first)).sum(1)  # (B,)
-
-    def decode(self, latent: Tensor, temperature: float) -> Tensor:
-        """Probabilities of all codes, each column's summing to 1: ``(B, W)``."""
-        logits = self.logits(latent) / temperature  # (B, W)
-        if _CAP / temperature > 80:  # their exponentials would overflow
-            for j in range(len(self.widths)):
-                part = self.part(logits, j)  # (B, K_j), a view
-                part -= part.max(dim=1, keepdim=True).values
-        weight = logits.exp_()  # (B, W)
-        return weight.mul_((1 / (weight @ self.member)) @ self.member.T)  # (B, W)
-
-    def part(self, probability: Tensor, j: int) -> Tensor:
-        """A view of the codes of column j: ``(B, K_j)``."""
-        return probability[:, self.bounds[j] : self.bounds[j + 1]]
-
-    def draw(self, probability: Tensor, random: torch.Generator) -> Tensor:
-        """One code a column, ``(B, C)``: a point between the column's ends in the cumulative sum over all columns."""
-        mass = probability.cumsum(1)  # (B, W)
-        end = mass[:, torch.tensor(self.bounds[1:], device=mass.device) - 1]  # (B, C)
-        start = torch.cat([torch.zeros_like(end[:, :1]), end[:, :-1]], dim=1)  # (B, C)
-        point = start + torch.rand(end.shape, generator=random, device=mass.device) * (end - start)  # (B, C)
-        # Strictly below its end, so that rounding draws no code of probability 0, which conditions rule out.
-        point = point.minimum(torch.nextafter(end, start))
-        return torch.searchsorted(mass, point, right=True) - self.first  # (B, C)
-
-
-def _lightning_module(network: "_Network", beta: float, rate: float) -> Any:
-    """The thin wrapper that says what the loss is; made here so that sampling does not import Lightning."""
     import pytorch_lightning as pl
+    import torch
+    from torch import Tensor, nn
 
     from zoo.training.schedule import warmup_cosine
 
+    starts = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+    total = int(starts[-1])
+
     class Autoencoder(pl.LightningModule):
+        first: Tensor  # (C,): where each column's codes begin
+        member: Tensor  # (W, C): which column a code is of
+
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
+            narrow = _narrow(hidden)
+            self.embed = nn.EmbeddingBag(total, hidden, mode="sum")
+            self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
+            self.decoder = nn.Sequential(
+                nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, narrow), nn.ReLU(), nn.Linear(narrow, total)
+            )
+            member = np.repeat(np.eye(len(widths), dtype=np.float32), widths, axis=0)
+            self.register_buffer("first", torch.from_numpy(starts[:-1]), persistent=False)
+            self.register_buffer("member", torch.from_numpy(member), persistent=False)
+
+        def encode(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+            """Mean and log variance of the latent code, ``(B, L)`` each, of codes ``(B, C)``."""
+            hidden = self.embed(codes + self.first) / len(widths) ** 0.5  # (B, H)
+            mean, log_variance = self.encoder(hidden).chunk(2, dim=1)  # (B, L) each
+            return mean, log_variance.clamp(-12, 6)
+
+        def nll(self, latent: Tensor, codes: Tensor) -> Tensor:
+            """Negative log likelihood of codes ``(B, C)``, summed over the columns: ``(B,)``."""
+            logits = _CAP * torch.tanh(self.decoder(latent) / _CAP)  # (B, W)
+            normaliser = (logits.exp() @ self.member).log()  # (B, C)
+            return (normaliser - logits.gather(1, codes + self.first)).sum(1)  # (B,)
 
         def loss(self, codes: Tensor) -> Tensor:
-            mean, log_variance = self.network.encode(codes)  # (B, L) each
+            mean, log_variance = self.encode(codes)  # (B, L) each
             latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()  # (B, L)
-            nll = self.network.nll(latent, codes)  # (B,)
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)  # (B,)
-            return (nll + beta * divergence).mean()
+            return (self.nll(latent, codes) + beta * divergence).mean()
 
         def training_step(self, batch: tuple[Tensor], index: int) -> Tensor:
             loss = self.loss(batch[0])
