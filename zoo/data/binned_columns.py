@@ -2,7 +2,8 @@
 
 What networks and trees over discretised columns share. A value that many rows have (zero, 40 hours) is a bin of its
 own; other bins hold about equally many rows. The way back draws within the bin from the column's quantile grid, so that
-marginals survive and no training value is stored.
+marginals survive and no training value is stored. Columns of very many categories are pooled into fewer codes, see
+:mod:`zoo.data.pooled_categories`.
 """
 
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.conditions import Condition
+from zoo.conditions import Condition, Conditions
+from zoo.data.pooled_categories import PooledCategories
 from zoo.data.table_codec import TableCodec
 from zoo.data.table_values import asked_range, column_step
 from zoo.schema import Schema
+from zoo.statistics.optimal_scaling import scale_categories
 from zoo.statistics.quantile_grid import cumulative_at, quantile_grid, quantiles_at
 
 
@@ -26,6 +29,8 @@ class BinnedColumns:
         The table's schema.
     bins
         Bins of a number at most, values with bins of their own included.
+    categories
+        Codes of a discrete column at most, "missing" not counted; a column with more categories is pooled.
 
     Attributes
     ----------
@@ -35,14 +40,18 @@ class BinnedColumns:
         Number of codes of each; the last is "missing" where a value may be missing.
     """
 
-    def __init__(self, schema: Schema, bins: int) -> None:
+    def __init__(self, schema: Schema, bins: int, categories: int = 1000) -> None:
         self.schema = {c.name: c for c in schema}
         self.bins = bins
+        self.categories = categories
         self.codec = TableCodec(schema)
         self.names = (*self.codec.discrete, *self.codec.numeric)
         self.edges: dict[str, np.ndarray] = {}  # number -> (bins + 1,) probabilities, from 0 to 1
         self.grids: dict[str, np.ndarray] = {}  # number -> quantiles
-        self.sizes = {n: k + self.schema[n].nullable for n, k in self.codec.sizes.items()}
+        self.sizes = {n: min(k, categories) + self.schema[n].nullable for n, k in self.codec.sizes.items()}
+        self.pools: dict[str, PooledCategories | None] = {
+            n: None for n, k in self.codec.sizes.items() if k > categories
+        }
 
     @property
     def widths(self) -> list[int]:
@@ -57,6 +66,30 @@ class BinnedColumns:
             self.grids[name] = quantile_grid(known, 1000)
             self.edges[name] = _bin_edges(counts, self.bins)
             self.sizes[name] = len(self.edges[name]) - 1 + self.schema[name].nullable
+        self._fit_pools(encoded)
+
+    def _fit_pools(self, encoded: Mapping[str, np.ndarray]) -> None:
+        if not self.pools:
+            return
+        codes = {n: np.where(encoded[n] < 0, k, encoded[n]) for n, k in self.codec.sizes.items()}
+        scores = scale_categories(
+            codes,
+            {n: k + 1 for n, k in self.codec.sizes.items()},  # the last is missing
+            {n: encoded[n] for n in self.codec.numeric},
+            np.random.default_rng(0),
+        )
+        for name in self.pools:
+            k = self.codec.sizes[name]
+            self._set_pool(
+                name, PooledCategories.fit(np.bincount(codes[name], minlength=k)[:k], scores[name][:k], self.categories)
+            )
+
+    def _set_pool(self, name: str, pool: PooledCategories) -> None:
+        self.pools[name] = pool
+        self.sizes[name] = pool.size + self.schema[name].nullable
+
+    def _pool(self, name: str) -> PooledCategories | None:
+        return self.pools.get(name)
 
     def encode(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """Codes ``int64 (n, C)`` of an encoded table."""
@@ -67,7 +100,8 @@ class BinnedColumns:
                 codes = self._bin(name, values)
                 missing = np.isnan(values)
             else:
-                codes, missing = values, values < 0
+                pool = self._pool(name)
+                codes, missing = values if pool is None else pool.code[values], values < 0
             columns.append(np.where(missing, self.sizes[name] - 1, codes))
         n = len(next(iter(encoded.values()))) if encoded else 0
         return np.stack(columns, axis=1) if columns else np.zeros((n, 0), dtype=np.int64)
@@ -84,6 +118,7 @@ class BinnedColumns:
         codes: np.ndarray,
         rng: np.random.Generator,
         limits: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        conditions: Conditions | None = None,
     ) -> Any:
         """A table of codes ``(n, C)``; numbers are drawn within their bins.
 
@@ -95,6 +130,8 @@ class BinnedColumns:
             Source of randomness.
         limits
             For some numbers, the closed range ``(n,)``, ``(n,)`` that each has to lie in.
+        conditions
+            What was asked; needed for columns whose categories are pooled.
         """
         n = len(codes)
         columns: dict[str, np.ndarray] = {}
@@ -102,6 +139,9 @@ class BinnedColumns:
             code = codes[:, j].astype(np.int64)
             missing = code == self.sizes[name] - 1 if self.schema[name].nullable else np.zeros(n, dtype=bool)
             if name not in self.edges:
+                pool, asked_for = self._pool(name), None if conditions is None else conditions.get(name)
+                if pool is not None:
+                    code = self._category(pool, np.where(missing, 0, code), rng, asked_for)
                 columns[name] = np.where(missing, -1, code)
                 continue
             edges, grid = self.edges[name], self.grids[name]
@@ -118,6 +158,18 @@ class BinnedColumns:
                 values = np.clip(values, low, high)
             columns[name] = np.where(missing, np.nan, values)
         return self.codec.decode(columns, n)
+
+    def _category(
+        self, pool: PooledCategories, code: np.ndarray, rng: np.random.Generator, asked: Condition | None
+    ) -> np.ndarray:
+        """Categories ``(n,)`` of pooled codes ``(n,)``."""
+        if asked is None:
+            return pool.draw(code, rng)
+        if asked.rows is not None:
+            return asked.rows
+        among = asked.allowed()
+        # Rows in which the value is missing have a code that nobody looks at; it may hold nothing that is admitted.
+        return pool.draw(code, rng, among | (pool.weigh(among) == 0)[pool.code])
 
     # Conditions
 
@@ -145,7 +197,12 @@ class BinnedColumns:
         if name not in self.edges:
             assert condition.values is not None
             weight = np.zeros((1, self.sizes[name]))
-            weight[0, self._with_missing(name, condition.values)] = 1.0
+            pool = self._pool(name)
+            if pool is None:
+                weight[0, self._with_missing(name, condition.values)] = 1.0
+            else:
+                weight[0, : pool.size] = pool.weigh(condition.allowed())
+                weight[0, pool.size :] = (condition.values < 0).any()
             return weight, None
         if not condition.is_range:
             assert condition.values is not None
@@ -158,6 +215,13 @@ class BinnedColumns:
     def row_weights(self, name: str, values: np.ndarray) -> np.ndarray:
         """Weight of each code for given values ``(n,)`` (codes or numbers, -1 or NaN for missing), ``(n, K)``."""
         weight = np.zeros((len(values), self.sizes[name]))
+        pool = self._pool(name)
+        if pool is not None:
+            code, part = pool.weigh_each(np.maximum(values, 0).astype(np.int64))
+            weight[np.arange(len(values)), np.where(values < 0, self.sizes[name] - 1, code)] = np.where(
+                values < 0, 1.0, part
+            )
+            return weight
         if name not in self.edges:
             weight[np.arange(len(values)), self._with_missing(name, values)] = 1.0
             return weight
@@ -189,7 +253,11 @@ class BinnedColumns:
     def arrays(self) -> dict[str, np.ndarray]:
         """The state, for an artifact."""
         out = {f"edges.{i}": self.edges[n] for i, n in enumerate(self.codec.numeric)}
-        return out | {f"grid.{i}": self.grids[n] for i, n in enumerate(self.codec.numeric)}
+        out |= {f"grid.{i}": self.grids[n] for i, n in enumerate(self.codec.numeric)}
+        for i, pool in enumerate(self.pools.values()):
+            assert pool is not None
+            out |= {f"pool.{i}.{k}": v for k, v in pool.arrays().items()}
+        return out
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what :meth:`arrays` gave, checked: it may come from an artifact of unknown origin."""
@@ -203,6 +271,9 @@ class BinnedColumns:
                 raise ValueError(f"the bins of column {name!r} are none")
             self.edges[name], self.grids[name] = edges, grid
             self.sizes[name] = len(edges) - 1 + self.schema[name].nullable
+        for i, name in enumerate(self.pools):
+            mine = {k: arrays[f"pool.{i}.{k}"] for k in ("code", "share")}
+            self._set_pool(name, PooledCategories.from_arrays(mine, self.codec.sizes[name], self.categories))
 
 
 def _bin_edges(counts: np.ndarray, bins: int) -> np.ndarray:

@@ -153,7 +153,7 @@ class TVAE(Generator):
         temperature = options["temperature"]
         if conditions:
             codes, limits = self._draw_conditioned(n, conditions, rng, temperature)
-            return self._columns.decode(codes, rng, limits)
+            return self._columns.decode(codes, rng, limits, conditions)
         codes = np.empty((n, len(self._columns.names)), dtype=np.int64)
         latent = self._latents(n, rng)  # (L, n)
         for rows in self._pieces(n):
