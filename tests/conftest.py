@@ -23,6 +23,12 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their number: by themselves they may hold the time of day (gzip does), and then the workers
+    of one run collect different tests."""
+    return f"{argname}-of-{len(val)}" if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Tests of one ``xdist_group`` on one worker, because they share a costly fixture.

@@ -139,3 +139,10 @@ def test_only_the_command_line_prints() -> None:
 def test_files_are_short() -> None:
     long = {n: len(p.read_text(encoding="utf-8").splitlines()) for n, p in modules()}
     assert {n: k for n, k in long.items() if k > 450} == {}
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08 and then the time of day"])
+def test_no_test_is_named_by_bytes(content: bytes, request: pytest.FixtureRequest) -> None:
+    """Bytes in a test's name may differ from one worker to the next, which then refuse to run together."""
+    assert request.node.name.endswith(f"[content-of-{len(content)}]")
+    assert not [item.nodeid for item in request.session.items if "\\x" in item.nodeid]

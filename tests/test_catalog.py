@@ -451,19 +451,21 @@ def test_a_cache_that_cannot_be_written_is_said(
 # What may be wrong
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is damaged"),
-        (b"\x1f\x8b\x08\x00cut", "is damaged"),
-        (gzip.compress(CONTENT)[:-9], "is damaged"),
-        (b"a,b\nx,x\n", "is damaged"),
-        (b"a,b\n1,x\n2,\xff\n", "is damaged"),
-        (CONTENT + b"3,y\n", "is not the train split of tiny_set"),
-        (CONTENT.replace(b"a,b", b"b,a"), "train.csv"),
-        (CONTENT[:-4], "is not the train split of tiny_set"),
-    ],
-)
+# Each case has a name of its own: without one pytest would name it by its bytes, and gzip's hold the time of day, so that
+# two workers of one run would collect different tests.
+DAMAGED = {
+    "empty": (b"", "is damaged"),
+    "no-gzip": (b"\x1f\x8b\x08\x00cut", "is damaged"),
+    "cut-gzip": (gzip.compress(CONTENT, mtime=0)[:-9], "is damaged"),
+    "text-for-number": (b"a,b\nx,x\n", "is damaged"),
+    "no-utf8": (b"a,b\n1,x\n2,\xff\n", "is damaged"),
+    "one-row-more": (CONTENT + b"3,y\n", "is not the train split of tiny_set"),
+    "columns-swapped": (CONTENT.replace(b"a,b", b"b,a"), "train.csv"),
+    "cut": (CONTENT[:-4], "is not the train split of tiny_set"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_is_one_clear_error(content: bytes, words: str, source: Source, cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / "train.csv").write_bytes(content)
