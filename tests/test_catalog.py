@@ -451,8 +451,8 @@ def test_a_cache_that_cannot_be_written_is_said(
 # What may be wrong
 
 
-# Each case has a name of its own: without one pytest would name it by its bytes, and gzip's hold the time of day, so that
-# two workers of one run would collect different tests.
+# Each case has a name of its own: without one pytest would name it by its bytes, and gzip's hold the time of day, so
+# that two workers of one run would collect different tests.
 DAMAGED = {
     "empty": (b"", "is damaged"),
     "no-gzip": (b"\x1f\x8b\x08\x00cut", "is damaged"),

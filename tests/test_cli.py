@@ -344,6 +344,45 @@ def test_other_folders_and_columns_are_refused(
     assert "cannot write" in refused("evaluate", "t.csv", "t.csv", "--quick", "-o", "t.csv/r.html")
 
 
+def test_a_trained_artifact_is_replaced_on_request_only(
+    run: Run, refused: Callable[..., str], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert run("fit", FAMILY, str(tmp_path / "t.csv"), "-o", str(tmp_path / "made"))[0] == 0
+    before = (tmp_path / "made" / "manifest.json").read_bytes()
+    assert "add --overwrite" in refused("fit", FAMILY, "t.csv", "-o", "made", "--set", "quantiles=5")
+    assert "add --overwrite" in refused("train", "tabular/gaussian_copula/adult_sample", "--smoke", "--out", "made")
+    again = ("fit", FAMILY, "t.csv", "-o", "made", "--set", "quantiles=5", "--overwrite")
+    assert run(*again)[0] == 0
+    assert (tmp_path / "made" / "manifest.json").read_bytes() != before
+    (tmp_path / "s.csv").write_text("samples cost seconds, and are replaced")
+    assert run("sample", "made", "-n", "3", "-o", "s.csv")[0] == 0
+    assert len(pd.read_csv(tmp_path / "s.csv")) == 3
+
+
+def test_a_device_that_cannot_be_had_is_said(
+    run: Run, refused: Callable[..., str], artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    gan = ("sample", "image/cgan/digits", "-n", "2", "-o", "x/y.npz", "--device")
+    number = torch.cuda.device_count()
+    assert f"'cuda:{number}' cannot be had" in refused(*gan, f"cuda:{number}")
+    if number == 0:
+        assert "this machine has none that torch can use" in refused(*gan, "cuda")
+    assert "is no device" in refused(*gan, "coda")
+    assert "is no device" in refused("sample", str(artifact), "-o", "x.csv", "--device", "coda")
+    code, out, err = run("sample", str(artifact), "-n", "3", "-o", str(tmp_path / "x.csv"), "--device", "cuda")
+    assert code == 0 and "wrote 3" in out
+    assert "tabular/gaussian_copula has no tensors: it runs on the CPU" in err
+
+
+def test_folders_are_made_only_for_what_is_written(refused: Callable[..., str], artifact: Path, tmp_path: Path) -> None:
+    for name in ("deep/er/x.csv", "deep/er/x.parquet", "deep/er/x.docx", "deep/er/x.xlsx"):
+        assert "'age'" in refused("sample", str(artifact), "-o", name, "-c", "age=900")
+    assert "docx" in refused("sample", str(artifact), "-o", "deep/er/x.docx")
+
+
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(artifact: Path, table: pd.DataFrame, tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: writing fails in the midst of it, as there."""
     table.to_csv(tmp_path / "t.csv", index=False)

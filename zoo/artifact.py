@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo.atomic import temporary_beside, write_error
 from zoo.config import build
 from zoo.errors import ArtifactError, DataError
 from zoo.schema import Schema
@@ -111,11 +112,8 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
     target = Path(folder).expanduser()
     listed = {name: {"sha256": sha256(data), "size": len(data)} for name, data in sorted(files.items()) if name != CARD}
     manifest = dump_json({"format_version": FORMAT_VERSION, "family": family, "files": listed})
-    temporary: Path | None = None
     check_target(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    with temporary_beside(target, folder=True) as temporary:
         for name, data in {**files, MANIFEST: manifest}.items():
             _check_name(name, str(target))
             path = temporary / name
@@ -124,38 +122,38 @@ def write_folder(folder: str | os.PathLike[str], family: str, files: Mapping[str
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o755)  # mkdtemp makes it private; an artifact is read by others
+        os.chmod(temporary, 0o755)  # it was made for its owner alone; an artifact is read by others
         _replace_folder(temporary, target)
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}; {_remedy(error)}") from error
-    finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
     return sha256(manifest)
 
 
-def check_target(folder: str | os.PathLike[str]) -> None:
+def check_target(folder: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Whether an artifact may be written there; asked before a long training, so that it does not end in a refusal.
+
+    Parameters
+    ----------
+    folder
+        The target.
+    overwrite
+        Whether an artifact that is there may be replaced.
 
     Raises
     ------
     DataError
-        If something that is no artifact stands there, or the nearest folder that exists cannot be written to.
+        If something that is no artifact stands there, or one that may not be replaced, or the nearest folder that
+        exists cannot be written to.
     """
     target = Path(folder).expanduser()
     try:
         if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists())):
             raise DataError(f"{target} exists and is no artifact; choose another folder")
+        if not overwrite and (target / MANIFEST).exists():
+            raise DataError(f"{target} holds an artifact already; choose another folder, or add --overwrite")
         near = next(p for p in target.absolute().parents if p.exists())
     except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}; {_remedy(error)}") from error
+        raise write_error(target, error) from error
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         raise DataError(f"cannot write {target}: {near} is no folder that can be written to; choose another")
-
-
-def _remedy(error: OSError) -> str:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return "free some space, or choose another disk" if full else "choose a writable folder"
 
 
 def _replace_folder(new: Path, target: Path) -> None:

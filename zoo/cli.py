@@ -4,12 +4,14 @@ Every command imports what it needs when it runs, so that ``zoo list`` answers a
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from zoo import __version__
 from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
@@ -18,8 +20,22 @@ if TYPE_CHECKING:
     from zoo.generator import Generator
     from zoo.schema import Schema
 
+
+class _Ended(BaseException):
+    """A KeyboardInterrupt on its way through Typer, which would make a silent exit code of it; that is its cause."""
+
+
+class _Group(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Ended from error
+
+
 app = typer.Typer(
     name="zoo",
+    cls=_Group,
     help="Generators of synthetic data: tables, time series, images and text.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,10 +53,12 @@ _ClickException: Any = typer.BadParameter.__mro__[2]
 def guarded(action: Callable[[], Any]) -> None:
     """Run an action; an expected error becomes one line on standard error and exit code 2."""
     from zoo.say import speak
+    from zoo.terminate import ends_tidily
 
     speak()
     try:
-        action()
+        with ends_tidily():
+            action()
     except ZooError as error:
         _fail(str(error))
     except _ClickException as error:
@@ -49,15 +67,24 @@ def guarded(action: Callable[[], Any]) -> None:
             print(context.get_help() if context else error.format_message())  # ``zoo`` alone
             sys.exit(2)
         _fail(error.format_message() + (f" ({context.command_path} --help shows what there is)" if context else ""))
-    except (KeyboardInterrupt, typer.Abort):
-        print("zoo: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort, _Ended) as error:
+        _end_of(error.__cause__ if isinstance(error, _Ended) else error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; check the path, its permissions and the space left")
+
+
+def _end_of(interrupt: BaseException | None) -> None:
+    """Say what ended the command, and leave with the code of that signal."""
+    from zoo.terminate import Terminated
+
+    number = interrupt.args[0] if isinstance(interrupt, Terminated) else signal.SIGINT
+    said = "terminated" if isinstance(interrupt, Terminated) else str(interrupt) or "interrupted"
+    print(f"zoo: {said}", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _fail(message: str) -> None:
@@ -191,7 +218,7 @@ def cp(
     destination: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
 ) -> None:
     """Copy a recipe, to change it."""
-    from zoo.data.export import atomic_file
+    from zoo.atomic import atomic_file
     from zoo.recipe import find_recipe
 
     source = find_recipe(name)
@@ -252,6 +279,7 @@ def fit(
     max_minutes: Annotated[float | None, typer.Option(help="Stop training after so long.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same generator.")] = 0,
     private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Fit a family on your own data and save it."""
     from zoo.artifact import check_target
@@ -261,7 +289,7 @@ def fit(
 
     generator = _generator(find_family(family), settings or [])
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
-    check_target(output)  # now, and not after an hour of training
+    check_target(output, overwrite=overwrite)  # now, and not after an hour of training
     form = native_form(generator.modality)
     native = form.read(str(data))
     schema = form.infer(native).replace(private=True) if private else None
@@ -311,7 +339,9 @@ def _options(given: list[str]) -> dict[str, Any]:
 @app.command()
 def sample(
     name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File, replaced if it exists; its suffix decides the format.")
+    ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
     condition: Annotated[
         list[str] | None,
@@ -339,13 +369,15 @@ def evaluate(
     synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
     holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
     target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file .html, .json or .md.")] = Path("report.html"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file .html, .json or .md; replaced if it exists.")
+    ] = Path("report.html"),
     modality: Annotated[str, typer.Option(help="tabular, timeseries, image or text.")] = "tabular",
     quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
 ) -> None:
     """Measure synthetic data against real data and write a report."""
-    from zoo.data.export import atomic_file
+    from zoo.atomic import atomic_file
     from zoo.data.form import native_form
     from zoo.evaluation import evaluate as run
 

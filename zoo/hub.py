@@ -8,11 +8,11 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from zoo.artifact import _MAX_JSON, CARD, MANIFEST, open_artifact
+from zoo.atomic import atomic_file, temporary_beside
 from zoo.errors import ArtifactError, OfflineError, RemoteError, UnknownNameError
 from zoo.registry import home
 
@@ -88,8 +88,8 @@ def fetch_repository(repo_id: str, revision: str | None = None) -> Path:
         if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
             raise RemoteError(f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}") from error
         raise
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(reference, commit)
+    with atomic_file(str(reference)) as temporary:
+        Path(temporary).write_text(commit)
     return cache / commit
 
 
@@ -121,9 +121,7 @@ def fetch_address(address: str) -> Path:
 
 def _fetch(download: Callable[[str, Path], None], target: Path) -> None:
     """Fetch the manifest, then exactly the files that it lists, and put the verified folder in place at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".fetch-", dir=target.parent))
-    try:
+    with temporary_beside(target, folder=True) as temporary:
         download(MANIFEST, temporary)
         opened = open_artifact(temporary)  # refuses names that would leave the folder, before they are fetched
         for name in opened.files:
@@ -135,8 +133,6 @@ def _fetch(download: Callable[[str, Path], None], target: Path) -> None:
         except OSError:
             if not (target / MANIFEST).is_file():  # another process was first
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def push_folder(folder: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
@@ -177,10 +173,3 @@ def push_folder(folder: Path, repo_id: str, *, private: bool = False, revision: 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _write_text(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    os.replace(temporary, path)

@@ -163,6 +163,7 @@ class Recipe:
                 ("evaluate", Evaluate),
                 ("seed", Annotated[int, Range(0)], field(default=0)),
                 ("out", str | None, field(default=None)),
+                ("overwrite", bool, field(default=False)),
                 ("smoke", bool, field(default=False)),
             ],
             frozen=True,
@@ -196,6 +197,8 @@ seed
     Seed of the fit and of the evaluation.
 out
     Folder for the artifact, its card and report; out/NAME by default.
+overwrite
+    Replace an artifact that is there.
 smoke
     Run with the recipe's tiny settings, in seconds.
 """
@@ -259,7 +262,7 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     name = dataclasses.replace(recipe, data=data).name
     folder = Path(chosen.out) if chosen.out else Path("out") / name
     generator: Generator = chosen.generator
-    check_target(folder)  # now, and not after an hour of training
+    check_target(folder, overwrite=chosen.overwrite)  # now, and not after an hour of training
     train, holdout, target, private = _load(data, generator.form, chosen.seed)
     say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
     schema = generator.form.infer(train).replace(private=True) if private else None

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ArtifactError, ConfigError, UnknownNameError, nearest
+from zoo.errors import ArtifactError, ConfigError, OptionError, UnknownNameError, nearest
 from zoo.schema import MODALITIES
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ INDEX = "index.json"
 
 _FAMILY = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 _ARTIFACT = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*/[a-z0-9][a-z0-9_]*")
+_DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d{1,3})?")
 _REPO = re.compile(r"(?:hf-hub:)?([A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*)")
 
 
@@ -248,11 +249,13 @@ def load(name: str | os.PathLike[str], revision: str | None = None, *, device: s
     revision
         Branch, tag or commit of a Hub repository.
     device
-        Where to put its tensors.
+        Where to put its tensors: ``cpu``, ``cuda``, ``cuda:1``, ``mps``. A family without tensors says that it stays.
 
     Raises
     ------
     UnknownNameError, ArtifactError, OfflineError, RemoteError
+    OptionError
+        If this machine has no such device.
     """
     from zoo.artifact import open_artifact, restore_component
 
@@ -263,7 +266,30 @@ def load(name: str | os.PathLike[str], revision: str | None = None, *, device: s
             f"{folder} is of family {opened.family[:80]!r}, which is not installed; "
             + nearest(opened.family, _families())
         )
-    return restore_component(family(opened.family), opened).to(device)
+    return _moved(restore_component(family(opened.family), opened), device)
+
+
+def _moved(component: Any, device: str) -> Any:
+    """A component on a device that exists; says so where a family has no tensors and stays where it is."""
+    from zoo.generator import Component
+    from zoo.say import say
+
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise OptionError(f"device={device!r} is no device; give cpu, cuda, cuda:1 or mps")
+    if device == "cpu":
+        return component
+    if type(component).to is Component.to:
+        say(f"{component.name} has no tensors: it runs on the CPU, and device={device!r} changes nothing")
+        return component
+    import torch
+
+    kind, _, number = device.partition(":")
+    backend = getattr(torch, kind)
+    count = backend.device_count() if backend.is_available() else 0
+    if int(number or 0) >= count:
+        there = f"there are {count}, counted from 0" if count else "this machine has none that torch can use"
+        raise OptionError(f"device={device!r} cannot be had: {there}; use device='cpu' (--device cpu)")
+    return component.to(device)
 
 
 def info(name: str) -> dict[str, Any]:

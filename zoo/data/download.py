@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.data.export import atomic_file
+from zoo.atomic import atomic_file
 from zoo.errors import RemoteError
 
 _CHUNK = 1 << 18  # bytes between two steps of the bar

@@ -1,14 +1,11 @@
 """From a generator to a file, block by block: memory stays bounded whatever the number of samples."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError, ZooError
+from zoo.atomic import atomic_file
 
 if TYPE_CHECKING:
     from zoo.generator import Generator
@@ -81,34 +78,3 @@ def _to_csv(generator: "Generator", blocks: Iterator[Any], path: str) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         for i, block in enumerate(blocks):
             write_csv_rows(block, file, header=i == 0)
-
-
-@contextmanager
-def atomic_file(path: str) -> Iterator[str]:
-    """The name of a temporary file beside ``path`` that takes its place when the block ends without an error.
-
-    Raises
-    ------
-    DataError
-        If the folder cannot be written or the disk is full; ``path`` is then as it was.
-    """
-    target = Path(path).expanduser()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror or error}; choose a writable folder") from error
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
-        os.replace(temporary, target)
-    except OSError as error:
-        if isinstance(error, ZooError):  # such as a download that broke off
-            raise
-        raise DataError(f"cannot write {target}: {error.strerror or error}; check the space left") from error
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)

@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.export import atomic_file
+from zoo.atomic import atomic_file, temporary_beside, write_error
 from zoo.data.image import IMAGE, ImageBatch, ImageForm
 from zoo.data.image_convert import as_pixels, join, labelled, to_batch
 from zoo.errors import DataError
@@ -223,22 +221,17 @@ def _write_sheet(data: ImageBatch, path: str) -> None:
 
 def _write_folder(data: ImageBatch, folder: Path) -> None:
     """Made whole under another name first, so that an interrupted write leaves nothing half done."""
-    temporary: Path | None = None
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder} exists and is not empty; choose a new folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise write_error(folder, error) from error
+    with temporary_beside(folder, folder=True) as temporary:
         _fill_folder(data, temporary)
-        os.chmod(temporary, 0o755)  # mkdtemp makes it private
+        os.chmod(temporary, 0o755)  # it was made for its owner alone
         if folder.exists():
             folder.rmdir()
         os.rename(temporary, folder)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}; choose a writable folder") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fill_folder(data: ImageBatch, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.data.export import atomic_file
+from zoo.atomic import atomic_file
 from zoo.data.series_batch import SeriesBatch
 from zoo.data.series_windows import as_times, split_channels
 from zoo.data.tabular import check_shape

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from zoo.data.export import atomic_file
+from zoo.atomic import atomic_file
 from zoo.errors import DataError, nearest
 
 ACCEPTED = "a .csv, .tsv, .jsonl (each also with .gz), .parquet, .arrow or .feather file, or a folder of Parquet files"

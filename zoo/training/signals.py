@@ -8,22 +8,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from zoo.terminate import terminate
+
 
 class Signals:
     """Remembers the first Ctrl-C (or SIGTERM) for the end of the step; a second Ctrl-C interrupts at once.
 
-    Handlers that somebody else installed are left alone, as are signals that are ignored (``nohup``), and all of them
-    in threads other than the main one, where Python allows no handler.
+    Handlers that somebody else installed are left alone (the command line's own gives way), as are signals that are
+    ignored (``nohup``), and all of them in threads other than the main one, where Python allows no handler.
     """
 
     def __init__(self) -> None:
         self.received = False
         self._previous: dict[int, Any] = {}
-        self._sigterm_is_free = False
+        self._sigterm: Any = None  # what handled SIGTERM before, if it may be replaced
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._sigterm_is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            handler = signal.getsignal(signal.SIGTERM)
+            self._sigterm = handler if handler in (signal.SIG_DFL, terminate) else None
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._handle)
         return self
@@ -31,8 +34,8 @@ class Signals:
     def take_sigterm(self) -> None:
         """Replace the handler that Lightning installs at its start: under several processes it begins a broadcast
         from within the handler, where the other processes may be in another collective."""
-        if self._sigterm_is_free:
-            self._previous.setdefault(signal.SIGTERM, signal.SIG_DFL)
+        if self._sigterm is not None:
+            self._previous.setdefault(signal.SIGTERM, self._sigterm)
             signal.signal(signal.SIGTERM, self._handle)
 
     def __exit__(self, *exception: object) -> None:
