@@ -108,9 +108,9 @@ def test_missing_folders_stay_only_when_the_block_succeeds(tmp_path: Path) -> No
     with atomic_file(str(target)) as temporary:
         Path(temporary).write_text("whole")
     assert target.read_text() == "whole"
-    with pytest.raises(ZeroDivisionError), atomic_file(str(target.parent / "d" / "e.txt")):
+    with pytest.raises(DataError), atomic_file(str(target.parent / "d" / "e.txt")) as temporary:
         (target.parent / "d" / "of another").write_text("")
-        raise ZeroDivisionError
+        os.unlink(temporary)  # so that it cannot take its place
     assert (target.parent / "d" / "of another").exists()
 
 
@@ -120,8 +120,7 @@ def test_sigterm_is_an_interrupt_within_the_block_alone() -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated) as raised, ends_tidily():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGTERM)
     assert raised.value.args == (signal.SIGTERM,)
     assert signal.getsignal(signal.SIGTERM) is before
     try:
