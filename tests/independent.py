@@ -10,7 +10,9 @@ import pandas as pd
 from zoo import Generator
 from zoo.conditions import Conditions
 from zoo.config import Range
+from zoo.data.sound_array import sound_array
 from zoo.data.table_codec import TableCodec
+from zoo.errors import ArtifactError
 from zoo.generator import Option
 
 
@@ -66,4 +68,9 @@ class Independent(Generator):
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         codec = TableCodec(self.schema)
-        self._grids = {name: arrays[name] for name in (*codec.discrete, *codec.numeric)}
+        shares = {name: (size + 1,) for name, size in codec.sizes.items()}
+        self._grids = {n: sound_array(arrays, n, shape, 0, 1, 1) for n, shape in shares.items()}
+        self._grids |= {n: sound_array(arrays, n, (self.quantiles + 1,)) for n in codec.numeric}
+        for name, grid in self._grids.items():
+            if grid[-1 if name in codec.numeric else 0] > self.schema[name].nullable:
+                raise ArtifactError(f"column {name!r} has missing values that its schema does not allow")

@@ -108,9 +108,14 @@ def test_missing_folders_stay_only_when_the_block_succeeds(tmp_path: Path) -> No
     with atomic_file(str(target)) as temporary:
         Path(temporary).write_text("whole")
     assert target.read_text() == "whole"
-    with pytest.raises(DataError), atomic_file(str(target.parent / "d" / "e.txt")) as temporary:
-        (target.parent / "d" / "of another").write_text("")
-        os.unlink(temporary)  # so that it cannot take its place
+
+    def fail() -> None:
+        with atomic_file(str(target.parent / "d" / "e.txt")):
+            (target.parent / "d" / "of another").write_text("")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (target.parent / "d" / "of another").exists()
 
 

@@ -93,10 +93,10 @@ def test_adult_sample(split: str, rows: int) -> None:
 def test_occupancy() -> None:
     train, test = load_dataset("occupancy"), load_dataset("occupancy", "test")
     assert isinstance(train, SeriesBatch)
-    assert train.values.shape == (809, 60, 5) and test.values.shape == (261 + 970, 60, 5)
+    assert train.values.shape == (969, 60, 5) and test.values.shape == (97, 60, 5)
     assert train.channels == ("Temperature", "Humidity", "Light", "CO2", "HumidityRatio")
-    assert train.static["occupancy"].value_counts().to_dict() == {"empty": 634, "occupied": 175}
-    assert set(test.static["occupancy"]) == {"empty", "occupied"}
+    assert train.static["occupancy"].value_counts().to_dict() == {"empty": 747, "occupied": 222}
+    assert test.static["occupancy"].value_counts().to_dict() == {"empty": 74, "occupied": 23}
     assert train.mask.all()
     # windows start every ten minutes: one's second part is the next one's first
     assert np.array_equal(train.values[0, 10:], train.values[1, :50])

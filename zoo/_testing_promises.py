@@ -1,6 +1,5 @@
 """The promises of the contract, one function each; ``zoo.testing`` runs them."""
 
-import contextlib
 import copy
 import hashlib
 import os
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo._testing_data import bad_data, odd_data
+from zoo._testing_forgery import forged_artifacts_are_refused_or_sampled
 from zoo.capabilities import CAPABILITY_OF, capabilities
 from zoo.errors import (
-    ArtifactError,
     ConditionError,
     ConfigError,
     DataError,
@@ -159,32 +158,6 @@ def save_and_load_give_the_same(s: "Subject") -> None:
         before = {p.name: p.read_bytes() for p in first.iterdir()}
         _raises(ZooError, lambda: s.fitted.save(first, extra={"../out": b""}), "a save that fails")
         assert {p.name: p.read_bytes() for p in first.iterdir()} == before, "a failed save altered the old artifact"
-
-
-def forged_artifacts_are_refused_or_sampled(s: "Subject") -> None:
-    """Its hashes prove that an artifact is whole, not that its parts fit each other."""
-    from zoo._testing_forgery import forgeries, opened
-    from zoo.artifact import restore_component
-
-    for what, files in forgeries(s.fitted):
-        try:
-            loaded = restore_component(s.cls, opened(s.cls.name, files))
-        except ArtifactError as error:
-            assert what != "nothing" and "\n" not in str(error), f"{what}: {error}"
-            continue
-        except Exception as error:
-            raise AssertionError(f"{what}: loading raised {type(error).__name__}: {error}") from error
-        try:
-            made = loaded.sample(loaded.block_size, seed=1)
-            loaded.form.check(made, loaded.schema)
-            assert loaded.form.length(made) == loaded.block_size, f"{what}: {loaded.form.length(made)} samples"
-        except Exception as error:
-            raise AssertionError(f"{what} was loaded, sampling raised {type(error).__name__}: {error}") from error
-        for column in loaded.schema:
-            if column.is_discrete and column.name in getattr(loaded, "condition_columns", ()):
-                with contextlib.suppress(ConditionError):  # may never have occurred
-                    loaded.form.check(loaded.sample(2, conditions={column.name: column.categories[-1]}, seed=1),
-                                      loaded.schema)  # fmt: skip
 
 
 def another_process_gives_the_same(s: "Subject") -> None:

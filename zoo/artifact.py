@@ -331,6 +331,10 @@ def load_arrays(data: bytes, where: str) -> "dict[str, np.ndarray]":
 
 def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
     """Build a component of a known class from a verified artifact."""
+    import numpy as np
+
+    from zoo.data.schema_probe import check_possible
+
     where = str(opened.folder)
     described = opened.read_json("config.json")
     schema = opened.read_json("schema.json")
@@ -347,18 +351,21 @@ def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
         raise ArtifactError(f"{where}/config.json: block_size must be a whole number from 1 to 2**20")
     training = described.get("training", {})
     try:
-        component = build(cls, described["config"], owner=opened.family)
-        component._schema = Schema.from_dict(schema)
-        if component._schema.modality != component.modality:
-            raise ArtifactError(f"{where}: schema.json is of modality {component._schema.modality!r}")
-        component._training = dict(training)
-        if hasattr(component, "_block_size"):
-            component._block_size = block_size
-        component._set_state(state)
-        component._set_arrays(arrays)
+        with np.errstate(all="ignore"):  # of numbers that cannot be, which are then refused
+            component = build(cls, described["config"], owner=opened.family)
+            component._schema = Schema.from_dict(schema)
+            if component._schema.modality != component.modality:
+                raise ArtifactError(f"{where}: schema.json is of modality {component._schema.modality!r}")
+            check_possible(component._schema)
+            component._training = dict(training)
+            if hasattr(component, "_block_size"):
+                component._block_size = block_size
+            component._set_state(state)
+            component._set_arrays(arrays)
     except ArtifactError:
         raise
     except Exception as error:  # whatever a family's parsers raise at what they were not written for
-        raise ArtifactError(f"{where} does not describe a valid {opened.family}: {error}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ArtifactError(f"{where} does not describe a valid {opened.family}: {said}") from error
     component._ready = True
     return component

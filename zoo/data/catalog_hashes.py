@@ -47,8 +47,8 @@ SHA256S = {
         "test": "9001e9e8630055c560fb0f50ba91e2f83af4b6b72eb212f030cf1477929894bf",
     },
     "occupancy": {
-        "train": "396ecb89b7cdefd57f381617b7b98d737cb880edc8601aae8fab04f59e49e1b2",
-        "test": "e23f456644e214ede5f74164da0298b7194834ebcc83a7d98b02ce82c9978d49",
+        "train": "04c930594dadbe200b136e42683af66ea0b718505d0a5154455eff22adbc35af",
+        "test": "48a530fce075a825e059f06d78ea3f3448701f4568ea3cff34e6d4d58da511a5",
     },
     "ecg5000": {
         "train": "4a38cced5b9943c6791562a9f212097e17d852e36fe2ddadbc93ba5c1d9b9b42",

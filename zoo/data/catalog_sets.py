@@ -318,18 +318,16 @@ _ENTRIES = (
             modality="timeseries",
             description="Sensors of an office room, and whether somebody is in. Windows of 60 minutes, one every 10, "
             "of temperature, humidity, light, CO2 and humidity ratio; a window is occupied when most of its minutes "
-            "are. Rides in the package; the authors' training file to train, their two test files to test.",
+            "are. Rides in the package. All three files of the authors; of every seven hours five to train, two to test, as "
+            "the room is another one from week to week.",
             licence=_CC_BY,
             citation="Candanedo, L. and Feldheim, V. (2016). Occupancy Detection. UCI Machine Learning Repository. "
             "doi:10.24432/C5X01N",
             source="https://github.com/LuisM78/Occupancy-detection-data",
             target="occupancy",
         ),
-        layouts=(Layout({"train": ("datatraining.txt",), "test": ("datatest.txt", "datatest2.txt")}, read.occupancy),),
-        bundled=Layout(
-            {"train": ("datatraining.parquet",), "test": ("datatest.parquet", "datatest2.parquet")},
-            read.occupancy_parquet,
-        ),
+        layouts=(Layout(_same("datatest.txt", "datatraining.txt", "datatest2.txt"), read.occupancy),),
+        bundled=Layout(_same("datatest.parquet", "datatraining.parquet", "datatest2.parquet"), read.occupancy_parquet),
     ),
     Dataset(
         _info(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from zoo.conditions import Conditions
 from zoo.data.table_codec import TableCodec
-from zoo.errors import ConditionError, ConfigError
+from zoo.errors import ArtifactError, ConditionError, ConfigError
 from zoo.schema import Schema
 
 _BINS = 16  # of a number or time; prompts need to tell few and many apart, not 3.1 and 3.2
@@ -124,11 +124,28 @@ class FieldTable:
         return out | {f"fields.edges.{i}": self.edges[n] for i, n in enumerate(self.codec.numeric)}
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what :meth:`arrays` gave."""
-        self.combinations, self.weights = arrays["fields.combinations"], arrays["fields.weights"]
-        if self.combinations.shape != (len(self.weights), len(self.columns)):
-            raise ValueError("fields.combinations does not fit the schema")
-        self.edges = {n: arrays[f"fields.edges.{i}"] for i, n in enumerate(self.codec.numeric)}
+        """Take back what :meth:`arrays` gave, checked: it may come from an artifact of unknown origin.
+
+        Raises
+        ------
+        ArtifactError
+            If a code is none of the schema's, or a weight or an edge cannot be.
+        """
+        codes, weights = arrays["fields.combinations"], arrays["fields.weights"]
+        if weights.ndim != 1 or codes.dtype.kind != "i" or codes.shape != (len(weights), len(self.columns)):
+            raise ArtifactError("fields.combinations does not fit the schema; the artifact is damaged")
+        if not len(weights) or not np.isfinite(weights).all() or not (weights > 0).all():
+            raise ArtifactError("fields.weights holds what is no number of rows; the artifact is damaged")
+        edges = {n: arrays[f"fields.edges.{i}"] for i, n in enumerate(self.codec.numeric)}
+        for i, name in enumerate(self.columns):
+            top = self.codec.sizes[name] - 1 if name in self.codec.sizes else max(len(edges[name]) - 2, 0)
+            if codes[:, i].min() < -int(self.schema[name].nullable) or codes[:, i].max() > top:
+                raise ArtifactError(f"fields.combinations holds a code that field {name!r} cannot have; it is damaged")
+        for name, points in edges.items():
+            sound = points.ndim == 1 and len(points) and np.isfinite(points).all() and (np.diff(points) > 0).all()
+            if not sound:
+                raise ArtifactError(f"fields.edges are none of field {name!r}; the artifact is damaged")
+        self.combinations, self.weights, self.edges = codes, weights, edges
 
 
 class PromptTemplate:

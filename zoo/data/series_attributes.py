@@ -8,7 +8,6 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.data.fields import FieldTable
 from zoo.data.series_schema import statics
-from zoo.errors import ArtifactError
 from zoo.schema import Column, Schema
 
 _LENGTH = "\0length"  # a column beside the attributes that no attribute can be called
@@ -81,14 +80,5 @@ class AttributeTable:
         return self._table.arrays()
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what :meth:`arrays` gave.
-
-        Raises
-        ------
-        ArtifactError
-            If a code is beyond the schema's categories.
-        """
+        """Take back what :meth:`arrays` gave; raises ``ArtifactError`` for what does not fit the schema."""
         self._table.set_arrays(arrays)
-        codes = self._attributes(self._table.combinations)
-        if codes.size and (codes.min() < 0 or (codes.max(0) > np.array(self.sizes)).any()):
-            raise ArtifactError("fields.combinations holds a code beyond the schema's categories; it is damaged")

@@ -296,7 +296,8 @@ class TVAE(Generator):
         weights, means, factors = (self._mixture[k] for k in ("weights", "means", "factors"))
         k = len(weights)
         if (
-            means.shape != (k, self.latent)
+            weights.ndim != 1
+            or means.shape != (k, self.latent)
             or factors.shape != (k, self.latent, self.latent)
             or not (weights >= 0).all()
             or not weights.sum() > 0
