@@ -315,3 +315,25 @@ def test_text_of_the_data_is_text(pages: dict[str, Path], browser: Chromium) -> 
     assert browser.run("document.title") == "Synthetic data report"
     assert browser.run("document.scripts.length") == 0
     assert browser.run(f"document.body.innerText.includes({json.dumps(HOSTILE)})") is True
+
+
+def test_the_first_question_is_answered_by_what_speaks_most_against(report: Report) -> None:
+    from dataclasses import replace
+
+    from zoo.evaluation.page import _card
+
+    def word(shapes: float, trends: float, told_apart: float) -> str:
+        said = {"fidelity.shapes": shapes, "fidelity.trends": trends, "detection.c2st_auc": told_apart}
+        anchors = {"real": 0.99, "naive": 0.5}
+        scores = [
+            replace(s, value=said[s.name], anchors=anchors if s.question == "fidelity" else s.anchors, interval=None)
+            for s in report.scores
+            if s.name in said
+        ]
+        assert len(scores) == 3
+        return _card(replace(report, scores=tuple(scores)), "fidelity")["word"]
+
+    assert word(0.99, 0.99, 0.52) == "close to real"
+    assert word(0.99, 0.99, 0.95) == "far from real"
+    assert word(0.99, 0.85, 0.52) == "partly"
+    assert word(0.55, 0.99, 0.52) == "far from real"

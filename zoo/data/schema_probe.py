@@ -9,6 +9,7 @@ import numpy as np
 from zoo.errors import SchemaError
 from zoo.schema import Schema
 
+_LONGEST = 2**22  # steps of a series: batches are padded to the longest, and a hostile one would fill the memory
 _ROWS = 3  # the lowest, the highest, and a missing value where there may be one
 
 
@@ -37,8 +38,8 @@ def check_possible(schema: Schema) -> None:
             raise SchemaError("schema: the label of images is 0, 1, … and has a name for each")
     elif schema.modality == "timeseries":
         shortest, longest = (schema.shape.get(k, 0) for k in ("min_length", "max_length"))
-        if not 1 <= shortest <= longest:
-            raise SchemaError(f"schema: series of {shortest} to {longest} steps; min_length is 1 to max_length")
+        if not 1 <= shortest <= longest <= _LONGEST:
+            raise SchemaError(f"schema: series of {shortest} to {longest} steps; they have 1 to {_LONGEST}")
         columns = [c for c in columns if c.role != "channel"]
     if columns:
         _probe(Schema(modality="tabular", columns=tuple(columns)))

@@ -18,11 +18,14 @@ _QUESTIONS = {
 }
 # the score that answers each question on the first screen; the first that is computed
 _ANSWERS = {
-    "fidelity": ("fidelity.trends", "fidelity.trends_all", "fidelity.shapes"),
     "detection": ("detection.c2st_auc",),
     "utility": ("utility.tstr_auc", "utility.tstr_r2", "utility.tstr_accuracy"),
     "privacy": ("privacy.closer_to_train", "privacy.verbatim"),
 }
+# whether it looks real is as good as the weakest of these, and of the classifier's answer
+_SIDES = (("fidelity.trends", "fidelity.trends_all"), ("fidelity.shapes",))
+_GRADES = ("poor", "fair", "good", "none")  # from what speaks most against
+_WORDS = {"poor": "far from real", "fair": "partly", "good": "close to real", "none": "no verdict"}
 # what the headline scores ask, in words of their own
 _PLAIN = {
     "fidelity.trends": "How columns hang together:",
@@ -83,14 +86,36 @@ def _number(value: float | None) -> str:
 def _card(report: "Report", question: str) -> dict[str, Any]:
     """The answer to one question: a grade (good, fair, poor, none), a word and a sentence."""
     by_name = {s.name: s for s in _of(report, question)}
-    picked = next((by_name[n] for n in _ANSWERS[question] if n in by_name and by_name[n].value is not None), None)
+    picked = _weakest(report) if question == "fidelity" else _first(report, _ANSWERS[question])
     out = {"question": _QUESTIONS[question], "figures": _figures(picked, report), "grade": "none"}
     if picked is None:
         reasons = [s.reason for s in by_name.values() if s.reason]
         return out | {"word": "not measured", "text": f"Not computable: {reasons[0]}." if reasons else ""}
-    judge = {"detection": _judge_detection, "privacy": _judge_privacy}.get(question, _judge_distance)
+    judge = {"detection": _judge_detection, "privacy": _judge_privacy}.get(picked.question, _judge_distance)
     grade, word, text = judge(picked, report)
+    if picked.question != question:  # the words of the other question do not answer this one
+        word = _WORDS[grade]
     return out | {"grade": grade, "word": word, "text": text}
+
+
+def _first(report: "Report", names: tuple[str, ...]) -> "Score | None":
+    """The first of these scores that is measured."""
+    found = (report.get(name) for name in names)
+    return next((s for s in found if s is not None and s.value is not None), None)
+
+
+def _weakest(report: "Report") -> "Score | None":
+    """What speaks most against that the data look real: columns, how they hang together, or a classifier.
+
+    Columns that are right one by one, and even in pairs, do not look real if a classifier finds them out easily.
+    """
+    sides = [_first(report, names) for names in (*_SIDES, _ANSWERS["detection"])]
+    judged = [
+        (_GRADES.index((_judge_detection if s.question == "detection" else _judge_distance)(s, report)[0]), s)
+        for s in sides
+        if s is not None
+    ]
+    return min(judged, key=lambda pair: pair[0])[1] if any(s.question == "fidelity" for _, s in judged) else None
 
 
 def _figures(score: "Score | None", report: "Report") -> list[tuple[str, str, str]]:
