@@ -84,10 +84,10 @@ def fetch_repository(repo_id: str, revision: str | None = None) -> Path:
             raise
         raise RemoteError(f"cannot fetch {repo_id} from the Hugging Face Hub: {_first_line(error)}") from error
     except Exception as error:
-        # huggingface_hub lets its HTTP client's own connection errors through, whose type depends on its version.
-        if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
-            raise RemoteError(f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}") from error
-        raise
+        remote = _unreachable(error, repo_id)
+        if remote is error:
+            raise
+        raise remote from error
     with atomic_file(str(reference)) as temporary:
         Path(temporary).write_text(commit)
     return cache / commit
@@ -168,7 +168,19 @@ def push_folder(folder: Path, repo_id: str, *, private: bool = False, revision: 
         raise RemoteError(
             f"cannot push to {repo_id}: {_first_line(error)}; is there a token (hf auth login)?"
         ) from error
+    except Exception as error:
+        remote = _unreachable(error, repo_id)
+        if remote is error:
+            raise
+        raise remote from error
     return done.oid
+
+
+def _unreachable(error: Exception, repo_id: str) -> Exception:
+    """huggingface_hub lets its HTTP client's own connection errors through, whose type depends on its version."""
+    if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
+        return RemoteError(f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}")
+    return error
 
 
 def _first_line(error: BaseException) -> str:

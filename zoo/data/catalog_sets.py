@@ -318,8 +318,8 @@ _ENTRIES = (
             modality="timeseries",
             description="Sensors of an office room, and whether somebody is in. Windows of 60 minutes, one every 10, "
             "of temperature, humidity, light, CO2 and humidity ratio; a window is occupied when most of its minutes "
-            "are. Rides in the package. All three files of the authors; of every seven hours five to train, two to test, as "
-            "the room is another one from week to week.",
+            "are. Rides in the package. All three files of the authors; of every seven hours five to train and two to "
+            "test, as the room is another one from week to week.",
             licence=_CC_BY,
             citation="Candanedo, L. and Feldheim, V. (2016). Occupancy Detection. UCI Machine Learning Repository. "
             "doi:10.24432/C5X01N",
