@@ -4,8 +4,9 @@ A family keeps no rows, and most can be asked for anything: a wife who is male, 
 is made up. So a table's generator keeps, for each pair of columns, which pairs of values occurred. A pair of categories
 counts as seen when at least three training rows have it (ten, if the data are private): no bit speaks of one person.
 Numbers and times are cut into at most eight bins of about equally many rows, heavy values in bins of their own; a pair
-with a bin counts as unseen only if chance alone would have given ten rows at least. Tables of less than 100 rows say
-too little and get no record. Only pairs are recorded: what no pair rules out is not checked.
+with a bin counts as unseen only if chance alone would have given twenty rows at least. Two numbers that a row of a
+table of conditions fixes are not held against it: between points a family interpolates. Tables of less than 100 rows
+say too little and get no record. Only pairs are recorded: what no pair rules out is not checked.
 """
 
 import base64
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 100
 _SEEN, _SEEN_PRIVATE = 3, 10  # rows
-_EXPECTED = 10.0  # rows of a pair with a bin by chance, below which its absence says nothing
+_EXPECTED = 20.0  # rows of a pair with a bin by chance, below which its absence says nothing
 _BINS = 8
 _MAX_CATEGORIES = 256  # columns with more are left out
 _MAX_TOTAL = 1024  # values of all columns, so that the bits stay below 128 kB
@@ -164,6 +165,8 @@ class Occurred:
             part = self.bits[starts[a] :, starts[b] :][: self._size(named[a]), : self._size(named[b])]
             first, second = asked[a], asked[b]
             if first.rows is not None and second.rows is not None:
+                if a in self.edges and b in self.edges:
+                    continue
                 seen = part[self._places(a, first.rows), self._places(b, second.rows)]
                 if not seen.all():
                     return first, second, int(np.argmin(seen))
@@ -188,7 +191,7 @@ class Occurred:
         where = "" if row is None else f"row {row}: "
         raise ConditionError(
             f"{where}{show(first, row)} together with {show(second, row)} never occurred in training (less than "
-            f"{self.at_least} rows count as none); allow_unseen=True asks for it all the same, and what comes is made up"
+            f"{self.at_least} rows count as none); allow_unseen=True asks for it all the same"
         )
 
     # State
