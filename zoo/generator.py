@@ -27,6 +27,7 @@ from zoo.errors import (
     UnsupportedCapability,
     nearest,
 )
+from zoo.imputing import impute
 from zoo.random import check_seed, isolated_rng
 from zoo.sampling import BlockMaker, rebatch
 from zoo.schema import Schema
@@ -179,6 +180,11 @@ class Generator(Component):
 
     options: ClassVar[Mapping[str, Option]] = {}
     """Keyword arguments that ``sample``, ``stream`` and ``to_dataset`` take for this family."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.modality == "tabular" and hasattr(cls, "condition_columns") and not hasattr(cls, "impute"):
+            cls.impute = impute  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,8 +59,8 @@ class Occurred:
 
     @classmethod
     def learn(cls, data: "pd.DataFrame", schema: Schema) -> Self | None:
-        """Count the pairs of a table; None if it has too few rows or columns to say anything."""
-        if len(data) < MIN_ROWS:
+        """Count the pairs of a table; None if it has too few rows or columns to say anything, or is no single table."""
+        if not hasattr(data, "iloc") or len(data) < MIN_ROWS:
             return None
         data = data.iloc[:: -(-len(data) // _MAX_ROWS)]
         columns: list[Column] = []
