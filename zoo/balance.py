@@ -75,7 +75,7 @@ def parse_balance(
     balance
         The name of a column, a list of names (their combinations come evenly), or a mapping of a column to shares:
         ``{"income": {">50K": 0.3}}``; the rest goes to the other classes as they come. A mapping may also have ranges
-        as keys, ``{"age": {(None, 30): 0.5, (31, None): 0.5}}``.
+        as keys, ``{"age": {(None, 30): 0.5, (31, None): 0.5}}``, and "even" in place of shares.
     schema, allowed, family
         As in :func:`zoo.conditions.parse`.
     conditions
@@ -108,7 +108,7 @@ def parse_balance(
         column, given = schema[name], conditions.get(name)
         if given is not None and given.rows is not None:
             raise ConditionError(f"balance on {name!r}: the table of conditions fixes it; leave out one of the two")
-        shares = balance[name] if isinstance(balance, Mapping) else None
+        shares = balance[name] if isinstance(balance, Mapping) and balance[name] != "even" else None
         sides.append(_even(column, given, occurred) if shares is None else _shares(column, shares, given))
     total = 1
     for side in sides:

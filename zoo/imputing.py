@@ -16,11 +16,12 @@ distribution.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.conditions import Condition, Conditions
+from zoo.conditions import Condition, Conditions, bounds
 from zoo.data.table_codec import TableCodec
 from zoo.random import block_rng, check_seed, isolated_rng
 
@@ -41,7 +42,8 @@ def impute(self: "Generator", data: Any, *, seed: int | None = None) -> "pd.Data
     Parameters
     ----------
     data
-        A table of the generator's schema. Not changed.
+        A table of the generator's schema; its numbers and times may lie outside the range of the training data, and
+        then count as the nearest that lie within. Not changed.
     seed
         The same seed gives the same values.
 
@@ -53,7 +55,8 @@ def impute(self: "Generator", data: Any, *, seed: int | None = None) -> "pd.Data
     self._require_ready()
     form, schema = self.form, self.schema
     table = form.coerce(data, schema)
-    form.check(table, schema)
+    wide = {c.name: replace(c, minimum=None, maximum=None) for c in schema if c.is_numeric or c.is_time}
+    form.check(table, schema.replace(columns=wide))
     seed, parts = check_seed(seed), []
     for block, start in enumerate(range(0, len(table), self.block_size)):
         part = form.slice(table, start, min(len(table), start + self.block_size))
@@ -76,6 +79,8 @@ class _Imputation:
         self.rows = np.flatnonzero(absent.any(axis=1))
         self.absent = absent[self.rows]  # (m, k)
         self.values = self.codec.encode(part.iloc[self.rows])  # what is known, then what was drawn
+        for name in self.codec.numeric:
+            self.values[name] = np.clip(self.values[name], *bounds(self.columns[name]))
 
     def table(self) -> "pd.DataFrame":
         """The block with its gaps filled."""

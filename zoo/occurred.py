@@ -199,7 +199,8 @@ class Occurred:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "columns": {c.name: self.edges[c.name].tolist() if c.name in self.edges else None for c in self.columns},
+            "columns": [c.name for c in self.columns],  # in the order of the bits
+            "edges": {name: inner.tolist() for name, inner in self.edges.items()},
             "at_least": self.at_least,
             "bits": base64.b64encode(np.packbits(self.bits).tobytes()).decode(),
         }
@@ -213,14 +214,17 @@ class Occurred:
         ValueError
             If it does not fit the schema.
         """
-        if not isinstance(data, dict) or set(data) != {"columns", "at_least", "bits"}:
+        if not isinstance(data, dict) or set(data) != {"columns", "edges", "at_least", "bits"}:
             raise ValueError("the record of what occurred is malformed")
-        given, at_least = data["columns"], data["at_least"]
-        if not isinstance(given, dict) or not isinstance(at_least, int) or not 1 <= at_least <= 10**6:
+        names, ends, at_least = data["columns"], data["edges"], data["at_least"]
+        whole = isinstance(at_least, int) and 1 <= at_least <= 10**6
+        if not isinstance(names, list) or not isinstance(ends, dict) or not whole or not {*ends} <= {*names}:
             raise ValueError("the record of what occurred is malformed")
+        if len({*names}) < len(names):
+            raise ValueError("the record of what occurred names a column twice")
         columns, edges = [], {}
-        for name, inner in given.items():
-            column = schema[name]
+        for name in names:
+            column, inner = schema[name], ends.get(name)
             if inner is not None:
                 edges[name] = np.array(inner, dtype=np.float64)
                 rising = edges[name].ndim == 1 and bool((np.diff(edges[name]) > 0).all())
