@@ -27,7 +27,7 @@ LAYERS = [
     {"zoo.pictures", "zoo.card"},
     {"zoo.recipe"},
     {"zoo.scaffold", "zoo.cli"},
-    {"zoo.testing", "zoo._testing_data", "zoo._testing_promises"},
+    {"zoo.testing", "zoo._testing_data", "zoo._testing_promises", "zoo._testing_control"},
 ]
 # Upward imports that are wanted, each inside a function and each with its reason.
 ALLOWED = {

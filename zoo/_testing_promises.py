@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo._testing_control import balance_holds, constraints_hold, raises, unseen_combinations_are_refused
 from zoo._testing_data import bad_data, odd_data
 from zoo.capabilities import CAPABILITY_OF, capabilities
 from zoo.errors import (
@@ -29,19 +30,6 @@ from zoo.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from zoo.testing import Subject
-
-
-def _raises(kind: type[BaseException], call: Callable[[], Any], why: str, *, words: str = "") -> None:
-    try:
-        call()
-    except kind as error:
-        text = str(error)
-        assert text and "\n" not in text, f"{why}: the error must be one line, got {text!r}"
-        assert words in text, f"{why}: the error must name {words!r}, got {text!r}"
-        return
-    except Exception as error:
-        raise AssertionError(f"{why} must raise {kind.__name__}, raised {type(error).__name__}: {error}") from error
-    raise AssertionError(f"{why} must raise {kind.__name__}")
 
 
 def _global_rng() -> list[Any]:
@@ -62,7 +50,7 @@ def digest(generator: Any, n: int, seed: int) -> str:
     return hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest()
 
 
-# The promises
+# The promises; those of balance and constraints are in ``zoo._testing_control``
 
 
 def configuration_is_the_constructor(s: "Subject") -> None:
@@ -72,7 +60,7 @@ def configuration_is_the_constructor(s: "Subject") -> None:
     assert s.cls(**made.config).config == made.config, "config does not rebuild the generator"
     from zoo.config import build
 
-    _raises(
+    raises(
         ConfigError,
         lambda: build(s.cls, {"no_such_field": 1}, owner="x"),
         "an unknown field",
@@ -84,9 +72,9 @@ def not_ready_is_said(s: "Subject") -> None:
     made = s.new()
     if made.is_ready:  # a family that only needs its configuration
         return
-    _raises(NotReadyError, lambda: made.sample(1), "sample before fit", words=made.name)
-    _raises(NotReadyError, lambda: made.schema, "schema before fit", words=made.name)
-    _raises(NotReadyError, lambda: made.save("unused"), "save before fit", words=made.name)
+    raises(NotReadyError, lambda: made.sample(1), "sample before fit", words=made.name)
+    raises(NotReadyError, lambda: made.schema, "schema before fit", words=made.name)
+    raises(NotReadyError, lambda: made.save("unused"), "save before fit", words=made.name)
 
 
 def exactly_n_that_conform(s: "Subject") -> None:
@@ -155,7 +143,7 @@ def save_and_load_give_the_same(s: "Subject") -> None:
         allowed = {".json", ".safetensors", ".md", ".txt"}
         assert {p.suffix for p in first.iterdir()} <= allowed, "an artifact holds only JSON, safetensors and text"
         before = {p.name: p.read_bytes() for p in first.iterdir()}
-        _raises(ZooError, lambda: s.fitted.save(first, extra={"../out": b""}), "a save that fails")
+        raises(ZooError, lambda: s.fitted.save(first, extra={"../out": b""}), "a save that fails")
         assert {p.name: p.read_bytes() for p in first.iterdir()} == before, "a failed save altered the old artifact"
 
 
@@ -186,7 +174,7 @@ def another_process_gives_the_same(s: "Subject") -> None:
 
 def conditions_hold(s: "Subject") -> None:
     fitted, native = s.fitted, s.form.coerce(s.data)
-    _raises(
+    raises(
         ConditionError,
         lambda: fitted.sample(2, conditions={"no_such": 1}),
         "an unknown condition",
@@ -198,7 +186,7 @@ def conditions_hold(s: "Subject") -> None:
         seen = [v for v in values[:20] if v == v and v is not None] if values is not None else [column.maximum]
         if column.name not in allowed:
             if seen:
-                _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: seen[0]}),
+                raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: seen[0]}),
                         f"a condition on {column.name!r}, which the family does not take")  # fmt: skip
             continue
         asked = fitted.sample(9, conditions={column.name: seen[0]}, seed=1)
@@ -212,12 +200,12 @@ def conditions_hold(s: "Subject") -> None:
         rows = pd.DataFrame({column.name: pd.Series([seen[0], seen[1], seen[0]], dtype=getattr(values, "dtype", None))})
         each = s.form.column(fitted.sample(3, conditions=rows, seed=1), column.name)
         assert list(each) == [seen[0], seen[1], seen[0]], f"a table of conditions on {column.name!r} is not kept"
-        _raises(
+        raises(
             ConditionError,
             partial(fitted.sample, 2, conditions=rows),
             "a table with a wrong number of rows",
         )
-        _raises(ConditionError, partial(fitted.stream, batch_size=2, conditions=rows), "a stream under a table")
+        raises(ConditionError, partial(fitted.stream, batch_size=2, conditions=rows), "a stream under a table")
         if column.is_numeric and column.role == "feature":
             low, high = sorted((float(seen[0]), float(seen[1])))
             inside = np.asarray(
@@ -230,30 +218,30 @@ def conditions_hold(s: "Subject") -> None:
                 float,
             )
             assert ((inside >= low) & (inside <= high)).all(), f"{column.name} leaves [{low}, {high}]"
-            _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: (1e300, None)}),
+            raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: (1e300, None)}),
                     "a range beyond the data", words=column.name)  # fmt: skip
         if column.kind == "category" and column.dtype == "str":
-            _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: "no such value"}),
+            raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: "no such value"}),
                     "an unknown value", words=column.name)  # fmt: skip
         parts = fitted.stream(batch_size=4, conditions={column.name: seen[0]}, seed=1)
         assert all(v == seen[0] for v in s.form.column(next(parts), column.name)), "stream ignores conditions"
 
 
 def options_are_checked(s: "Subject") -> None:
-    _raises(OptionError, lambda: s.fitted.sample(1, no_such_option=1), "an unknown option", words="no_such_option")
+    raises(OptionError, lambda: s.fitted.sample(1, no_such_option=1), "an unknown option", words="no_such_option")
     for name, option in s.cls.options.items():
-        _raises(OptionError, partial(s.fitted.sample, 1, **{name: object()}), f"a senseless {name}", words=name)
+        raises(OptionError, partial(s.fitted.sample, 1, **{name: object()}), f"a senseless {name}", words=name)
         s.fitted.sample(1, **{name: option.default})
         next(s.fitted.stream(batch_size=1, **{name: option.default}))
 
 
 def arguments_are_checked(s: "Subject") -> None:
     for n in (-1, 1.5, True, "3", None):
-        _raises(OptionError, partial(s.fitted.sample, n), f"n={n!r}", words="n=")
+        raises(OptionError, partial(s.fitted.sample, n), f"n={n!r}", words="n=")
     for seed in (-1, 1.5, "x", 2**64):
-        _raises(OptionError, partial(s.fitted.sample, 1, seed=seed), f"seed={seed!r}", words="seed")
+        raises(OptionError, partial(s.fitted.sample, 1, seed=seed), f"seed={seed!r}", words="seed")
     for size in (0, -1, 2.5):
-        _raises(
+        raises(
             OptionError,
             partial(s.fitted.stream, batch_size=size),
             f"batch_size={size}",
@@ -313,19 +301,19 @@ def odd_data_is_learned(s: "Subject") -> None:
 def bad_data_is_refused(s: "Subject") -> None:
     before = s.fitted.sample(4, seed=8)
     for what, (data, words) in bad_data(s.cls.modality).items():
-        _raises(DataError, partial(s.fitted.fit, data, train=s.train), f"fitting on {what}", words=words)
+        raises(DataError, partial(s.fitted.fit, data, train=s.train), f"fitting on {what}", words=words)
         assert s.same(s.fitted.sample(4, seed=8), before), f"a refused fit ({what}) changed the generator"
     wrong: Any = {"tabular": "image", "text": "image"}.get(s.cls.modality, "tabular")
     from zoo.schema import Schema
 
-    _raises(DataError, lambda: s.fitted.fit(s.data, schema=Schema(modality=wrong)), "a schema of another modality")
+    raises(DataError, lambda: s.fitted.fit(s.data, schema=Schema(modality=wrong)), "a schema of another modality")
 
 
 def undeclared_capabilities_raise(s: "Subject") -> None:
     declared = capabilities(s.cls)
     for attribute, capability in CAPABILITY_OF.items():
         if capability not in declared:
-            _raises(
+            raises(
                 UnsupportedCapability,
                 partial(getattr, s.fitted, attribute),
                 f"calling {attribute}",
@@ -398,5 +386,8 @@ CHECKS: dict[str, Callable[["Subject"], None]] = {
         imputing_keeps_what_is_known,
         extending_keeps_the_prefix,
         no_column_is_stored,
+        balance_holds,
+        constraints_hold,
+        unseen_combinations_are_refused,
     )
 }

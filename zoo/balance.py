@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.occurred import Occurred
 
 MAX_CLASSES = 100_000
+_ROWS = 4096  # of the cycles that share random numbers
 _CYCLE = 100  # of so many samples in a row, given shares are met to within one
 
 
@@ -46,17 +47,23 @@ class Balance:
         self._ends[-1] = 1.0
         even = np.allclose(shares, shares[0])
         self._cycle = len(cells) if even else max(_CYCLE, len(cells))
+        self._together = -(-_ROWS // self._cycle)
 
-    def assign(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """The cell of each of ``n`` samples, ``int64 (n,)``.
+    def assign(self, start: int, n: int, seed: int) -> np.ndarray:
+        """The cell of samples ``start`` to ``start + n`` of a call, ``int64 (n,)``.
 
         Systematic sampling within cycles: each cycle holds every even class once (and others in their shares to
-        within one), in random order. So any beginning of the samples is balanced too.
+        within one), in random order. So any beginning of the samples is balanced too. Cycles are counted from the
+        first sample on, and some of them at a time share random numbers, so that a block needs none before it.
         """
-        cycles, length = -(-n // self._cycle), self._cycle
-        points = (np.arange(length) + rng.random((cycles, 1))) / length  # (cycles, length)
-        cell = np.minimum(np.searchsorted(self._ends, points, side="right"), len(self.cells) - 1)
-        return rng.permuted(cell, axis=1).reshape(-1)[:n]
+        length, run = self._cycle, self._cycle * self._together
+        parts = []
+        for k in range(start // run, -(-(start + n) // run)):
+            rng = np.random.default_rng(np.random.SeedSequence([seed, k], spawn_key=(1,)))
+            points = (np.arange(length) + rng.random((self._together, 1))) / length  # (cycles, length)
+            cell = np.minimum(np.searchsorted(self._ends, points, side="right"), len(self.cells) - 1)
+            parts.append(rng.permuted(cell, axis=1).reshape(-1))
+        return np.concatenate(parts)[start % run :][:n]
 
 
 def parse_balance(

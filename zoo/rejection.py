@@ -19,8 +19,8 @@ from zoo.schema import Schema
 
 TRIES = 200
 """Draws a row at most, before a constraint counts as one that cannot be met."""
-HOPELESS = 20
-"""Draws a row after which it counts so if not a single one was accepted."""
+LEAST = 100_000
+"""Draws that are always made first; if not a single one of them is accepted, it counts so at once."""
 
 _HELP = 0.5  # share of accepted rows below which conditions that constraints imply are asked of the family
 _REPEAT = 64  # draws a row and call at most, where each row has conditions of its own
@@ -105,15 +105,15 @@ class Rejection:
                 if not helped:
                     raise
                 raise ConstraintError(f"constraints {count.listed()} cannot be met: {error}") from error
-            parts.append(form.take(table, np.flatnonzero(met)[: size - have]))
+            parts.append(form.take(table, np.flatnonzero(met)[: needed - have]))
             self._use(parts[-1])
             have += form.length(parts[-1])
             if have >= needed:
-                return form.slice(form.concat(parts), 0, needed)
+                return form.concat(parts)
             if not helped and self.implied and met.mean() < _HELP:
                 asked, helped = Conditions({**asked, **self.implied}), True
                 count.restart()
-            count.give_up(size)
+            count.give_up(needed)
             attempt += 1
             n = int(np.clip((size - have) / max(count.rate, 1e-9) * 1.1 + 16, 1, self.most))
 
@@ -129,14 +129,14 @@ class Rejection:
                 filled, first = np.unique(rows[met], return_index=True)
                 places.append(filled)
                 parts.append(form.take(table, np.flatnonzero(met)[first]))
-                self._use(parts[-1])
+                self._use(form.slice(parts[-1], 0, int((filled < needed).sum())))
                 attempt += 1
             done = np.concatenate(places)
             left = np.setdiff1d(np.arange(size), done)
             if not (left < needed).any():
                 order = np.argsort(done, kind="stable")
                 return form.slice(form.take(form.concat(parts), order), 0, needed)
-            count.give_up(size)
+            count.give_up(needed)
             repeat = min(2 * repeat, _REPEAT, self.most)
 
     def _use(self, rows: Any) -> None:
@@ -189,7 +189,7 @@ class _Count:
 
     @property
     def rate(self) -> float:
-        return self.kept / max(self.drawn, 1)
+        return self.kept / self.drawn if self.drawn else 1.0
 
     def restart(self) -> None:
         """Count the rate anew: conditions have changed."""
@@ -198,10 +198,9 @@ class _Count:
     def listed(self) -> str:
         return ", ".join(self.names)
 
-    def give_up(self, size: int) -> None:
-        """Raise when the draws of ``size`` rows are spent."""
-        least = max(size, 64)
-        if self.total < HOPELESS * least or (self.found and self.total < TRIES * least):
+    def give_up(self, needed: int) -> None:
+        """Raise when the draws of ``needed`` rows are spent."""
+        if self.total < LEAST or (self.found and self.total < TRIES * needed):
             return
         worst = int(np.argmin(self.met))
         held = "; ".join(f"{n} held in {m:,}" for n, m in zip(self.names, self.met, strict=True))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONTROLS = ("balance", "constraints", "allow_unseen")
 """Sampling options that every family takes."""
 
+_AT_ONCE = 4096  # rows that may be drawn anew in one call, if blocks are smaller
 _CALLS = 16  # classes that get a call each; more are drawn by one call with a condition a row
 
 
@@ -111,7 +112,7 @@ class BlockMaker:
             constraint.holds(constraint.repair(_empty(schema), schema), schema)
         draw = partial(_draw, generator, self._options)
         implied = self._imply(rules, allowed)
-        return Rejection(generator.form, schema, draw, rules, unique, implied, generator.block_size)
+        return Rejection(generator.form, schema, draw, rules, unique, implied, max(generator.block_size, _AT_ONCE))
 
     def _check_unique(self, constraint: Any) -> None:
         most = constraint.most(self.generator.schema)
@@ -185,7 +186,7 @@ class BlockMaker:
     def _balanced(self, balance: Balance, index: int, asked: Conditions, needed: int) -> Any:
         """A block whose rows have the classes that the balance assigns to them."""
         size, form, cells = self.generator.block_size, self.generator.form, balance.cells
-        cell = balance.assign(size, self._rng(index, 0, 0))
+        cell = balance.assign(index * size, size, self._seed)
         used = np.unique(cell)
         single = all(not c.outside and all(a.is_equality for a in c.conditions.values()) for c in cells)
         if asked.per_row or (len(used) > _CALLS and single and all(c.is_equality for c in asked.values())):
@@ -219,7 +220,9 @@ class BlockMaker:
         generator, rejection = self.generator, self._rejection
         draw, random = partial(_draw, generator, self._options), partial(self._rng, index, group)
         if rejection is None and outside:
-            rejection = Rejection(generator.form, generator.schema, draw, (), (), {}, generator.block_size)
+            rejection = Rejection(
+                generator.form, generator.schema, draw, (), (), {}, max(generator.block_size, _AT_ONCE)
+            )
         if rejection is None:
             return draw(size, asked, random(0))
         return rejection.fill(asked, outside, size, needed, random)

@@ -10,6 +10,7 @@ backticks, and a comparison with a missing value is false.
 import ast
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -231,7 +232,9 @@ def parse_expression(text: str) -> Parsed:
         return {"&": " and ", "|": " or "}.get(piece[0], piece)
 
     try:
-        tree = ast.parse(_PIECES.sub(replace, text).strip(), mode="eval").body
+        with warnings.catch_warnings():  # Python's word on a backslash in text that is not marked as raw
+            warnings.simplefilter("ignore")
+            tree = ast.parse(_PIECES.sub(replace, text).strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         why = getattr(error, "msg", None) or str(error) or "nested too deeply"
         raise ConstraintError(
