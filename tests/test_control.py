@@ -87,6 +87,13 @@ def test_balance_under_conditions(generator: GaussianCopula) -> None:
     assert each["rich"].sum() == 15
 
 
+def test_balance_under_a_condition_that_excludes_a_class(generator: GaussianCopula) -> None:
+    with pytest.raises(ConditionError, match="never occurred"):
+        generator.sample(10, balance="land", conditions={"city": "Ulm"})
+    made = generator.sample(20, balance="land", conditions={"city": "Ulm"}, allow_unseen=True, seed=1)
+    assert (made["land"].value_counts() == 5).all()
+
+
 def test_many_classes_are_one_call_with_a_condition_a_row() -> None:
     rng = np.random.default_rng(0)
     names = np.array([f"c{i:02d}" for i in range(40)])
@@ -234,6 +241,12 @@ def test_dependencies_and_combinations(generator: GaussianCopula) -> None:
         made = generator.sample(500, constraints=[rule], seed=9)
         assert {*zip(made["city"], made["land"], strict=True)} <= pairs
         assert made["land"].dtype == table["land"].dtype
+    chain = [
+        FunctionalDependency("land", "job", {k: "cook" for k in ("CH", "NO", "IT", "DE")}),
+        "determines(city, land)",
+    ]
+    made = generator.sample(50, constraints=chain, seed=9)
+    assert set(made["job"]) == {"cook"}
     swapped = {"Bern": "NO", "Oslo": "CH", "Rome": "IT", "Ulm": "DE"}
     rule = FunctionalDependency("city", "land", swapped)
     made = generator.sample(50, constraints=[rule], conditions={"land": "NO"}, seed=9, allow_unseen=True)
@@ -242,6 +255,19 @@ def test_dependencies_and_combinations(generator: GaussianCopula) -> None:
         generator.sample(5, constraints=["determines(job, city)"])
     with pytest.raises(ConstraintError, match="not recorded"):
         generator.sample(5, constraints=["combinations(city, age)"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 40), max_size=20), max_size=6))
+def test_keys_that_are_known(parts: list[list[int]]) -> None:
+    known = np.array([], dtype=np.uint64)
+    seen: set[int] = set()
+    for part in parts:
+        keys = np.array(part, dtype=np.uint64)
+        assert rejection._among(keys, known).tolist() == [k in seen for k in part]
+        known = rejection._merged(known, keys)
+        seen |= {*part}
+        assert known.tolist() == sorted(seen)
 
 
 def test_rules_on_what_is_made_anew_are_only_checked(generator: GaussianCopula) -> None:
@@ -279,6 +305,17 @@ def test_one_or_two_rows_leave_no_bit() -> None:
 
 def record_schema() -> zoo.Schema:
     return zoo.create("tabular/gaussian_copula").fit(people(99)).schema
+
+
+def test_large_tables_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, schema = people(2000), zoo.create("tabular/gaussian_copula").fit(people(2000)).schema
+    rows = []
+    count = Occurred._count
+    monkeypatch.setattr(Occurred, "_count", lambda self, codes: rows.append(len(codes[0])) or count(self, codes))
+    Occurred.learn(table, schema)
+    monkeypatch.setattr("zoo.occurred._MAX_WORK", 2000 * 21 / 4)  # seven columns, a fourth of the rows
+    Occurred.learn(table, schema)
+    assert rows == [2000, 500]
 
 
 def test_a_number_and_a_category_that_exclude_each_other() -> None:
@@ -349,10 +386,11 @@ def normal() -> GaussianCopula:
 def test_imputing_by_conditions_is_as_good_as_the_exact_one(
     normal: GaussianCopula, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(GaussianCopula, "_impute_rows", None)
     truth = correlated(3000, 2)
     holes = with_gaps(truth, 0.3, 3)
     if way == "sweeps":
-        monkeypatch.setattr(_Imputation, "_draw_all", lambda self: self._sweep(np.arange(len(self.rows))))
+        monkeypatch.setattr(_Imputation, "_draw_all", lambda self: self._sweep(np.arange(len(self.absent))))
     filled = impute(normal, holes, seed=4)
     assert not filled.isna().any(axis=None)
     for name in truth:
@@ -366,11 +404,44 @@ def test_imputing_by_conditions_is_as_good_as_the_exact_one(
     assert impute(normal, holes, seed=4).equals(filled)
 
 
-def test_values_beyond_the_training_range_stay_and_count_as_its_ends(normal: GaussianCopula) -> None:
-    holes = pd.DataFrame({"a": [9.5], "b": [np.nan], "c": [9.5], "d": [9.5], "k": pd.Series(["up"], dtype="str")})
-    filled = impute(normal, holes, seed=1)
-    assert filled["a"].tolist() == [9.5]
-    assert filled["b"][0] > 1.5
+@pytest.mark.parametrize("way", ["the family's own", "generic"])
+def test_tables_as_they_come_are_imputed(way: str) -> None:
+    rng = np.random.default_rng(0)
+    known = pd.DataFrame(
+        {
+            "n": rng.integers(0, 9, 400),
+            "x": rng.normal(size=400).round(2),
+            "c": pd.Series(rng.choice(["u", "v"], 400), dtype="str"),
+            "g": pd.Categorical(rng.choice(["lo", "hi"], 400), categories=["lo", "hi"], ordered=True),
+            "yes": rng.random(400) < 0.5,
+            "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 99, 400), unit="D"),
+            "id": [f"Q-{i:04d}" for i in range(400)],
+        }
+    )
+    family = GaussianCopula if way != "generic" else type("Plain", (GaussianCopula,), {"_impute_rows": None})
+    generator = object.__new__(family)
+    generator.__dict__.update(GaussianCopula(strata=None).fit(known).__dict__)
+    new = known[:60].copy()
+    new.loc[0, "x"] = 1e6  # beyond the range
+    new.loc[1, "c"] = "w"  # never seen
+    for k, name in enumerate(["n", "x", "c", "g", "yes", "day"]):  # nothing was missing in training
+        new[name] = new[name].mask(np.arange(60) % 6 == k).mask(np.arange(60) == 59)
+    filled = generator.impute(new, seed=1)
+    assert filled.dtypes.equals(known.dtypes)
+    assert not filled.isna().any(axis=None)
+    assert filled["x"][0] == (1e6 if new["x"].notna()[0] else filled["x"][0])
+    assert filled["c"][1] == "w"
+    for name in known:
+        had = new[name].notna().to_numpy()
+        assert (filled[name][had].astype(object) == new[name][had].astype(object)).all()
+    assert generator.impute(known, seed=1).equals(known)
+    for bad, words in (
+        (known.assign(n=0.5), "dtype int64"),
+        (known.assign(x="a"), "'x'"),
+        (known[["n"]], "lacks column"),
+    ):
+        with pytest.raises(zoo.ZooError, match=words):
+            generator.impute(bad)
 
 
 def test_what_a_family_cannot_condition_on_is_taken_into_account(normal: GaussianCopula) -> None:
@@ -381,12 +452,29 @@ def test_what_a_family_cannot_condition_on_is_taken_into_account(normal: Gaussia
         def condition_columns(self) -> tuple[str, ...]:
             return ("k",)
 
+        _impute_rows = None
+
     half = object.__new__(Half)
     half.__dict__.update(normal.__dict__)
     truth = correlated(1500, 5)
     filled = impute(half, truth.assign(b=np.nan), seed=6)
     error = float(np.sqrt(((filled["b"] - truth["b"]) ** 2).mean()))
     assert error < 0.9  # given k alone: about 1.1
+
+
+def test_a_row_that_the_family_rules_out_gets_the_nearest_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GaussianCopula, "_impute_rows", None)
+    half = pd.Series(["a"] * 300 + ["b"] * 300, dtype="str")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"s": half, "x": np.r_[rng.normal(0, 1, 300), rng.normal(50, 1, 300)], "y": np.arange(600.0)})
+    generator = GaussianCopula(strata="s").fit(table)
+    holes = table[::30].reset_index(drop=True).assign(y=np.nan)
+    holes.loc[3, "s"] = "b"  # with an x of the others
+    filled = generator.impute(holes, seed=1)
+    assert filled["y"].notna().all()
+    assert filled[["s", "x"]].equals(holes[["s", "x"]])
+    usual = filled["y"].drop(3)
+    assert ((usual < 300) == (filled["x"].drop(3) < 25)).all()
 
 
 def test_every_family_of_tables_that_conditions_imputes() -> None:

@@ -124,11 +124,14 @@ def parse_balance(
         raise ConditionError(
             f"balance: {total:,} combinations of classes, at most {MAX_CLASSES:,}; balance fewer columns"
         )
+    fixed = {} if conditions.per_row else dict(conditions)
     cells = []
     for parts in product(*sides):
         share = float(np.prod([p.share for p in parts]))
         asked = {k: v for p in parts for k, v in p.conditions.items()}
         if share > 0 and (occurred is None or occurred.missing_pair(asked) is None):
+            if occurred is not None:
+                occurred.check({**fixed, **asked})
             cells.append(Cell(share, asked, tuple(c for p in parts for c in p.outside)))
     if not cells:
         raise ConditionError(f"balance={balance!r}: no combination of these classes occurred in training")

@@ -32,7 +32,7 @@ _EXPECTED = 20.0  # rows of a pair with a bin by chance, below which its absence
 _BINS = 8
 _MAX_CATEGORIES = 256  # columns with more are left out
 _MAX_TOTAL = 1024  # values of all columns, so that the bits stay below 128 kB
-_MAX_ROWS = 200_000  # rows that are counted; more are thinned out evenly
+_MAX_WORK = 2e8  # rows times pairs of columns that are counted, about a second; more rows are thinned out evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,11 @@ class Occurred:
         """Count the pairs of a table; None if it has too few rows or columns to say anything, or is no single table."""
         if not hasattr(data, "iloc") or len(data) < MIN_ROWS:
             return None
-        data = data.iloc[:: -(-len(data) // _MAX_ROWS)]
+        counted = sum(
+            (c.is_discrete and len(c.categories) <= _MAX_CATEGORIES) or c.is_numeric or c.is_time for c in schema
+        )
+        counted = min(counted, _MAX_TOTAL // 3)
+        data = data.iloc[:: max(1, int(len(data) * counted * (counted - 1) / 2 / _MAX_WORK))]
         columns: list[Column] = []
         edges: dict[str, np.ndarray] = {}
         codes: list[np.ndarray] = []

@@ -68,7 +68,7 @@ class Rejection:
 
     def end(self, block: Any) -> None:
         """A block is done: these rows of it are used."""
-        self._before = [np.union1d(s, u.keys(block)) for s, u in zip(self._before, self.unique, strict=True)]
+        self._before = [_merged(s, u.keys(block)) for s, u in zip(self._before, self.unique, strict=True)]
 
     def fill(self, asked: Conditions, outside: Sequence[Condition], size: int, needed: int, random: Random) -> Any:
         """The first ``needed`` of ``size`` rows.
@@ -140,17 +140,31 @@ class Rejection:
             repeat = min(2 * repeat, _REPEAT, self.most)
 
     def _use(self, rows: Any) -> None:
-        self._here = [np.union1d(s, u.keys(rows)) for s, u in zip(self._here, self.unique, strict=True)]
+        self._here = [_merged(s, u.keys(rows)) for s, u in zip(self._here, self.unique, strict=True)]
 
     def is_new(self, i: int, table: Any, among: np.ndarray) -> np.ndarray:
         """``bool (n,)``: rows whose key was not used before and stands no earlier among those that may be used."""
         keys = self.unique[i].keys(table)
-        new = ~np.isin(keys, self._here[i])
+        new = ~_among(keys, self._here[i])
         may = np.flatnonzero(new & among)
         _, first = np.unique(keys[may], return_index=True)
         new[may] = False
         new[may[first]] = True
         return new
+
+
+def _among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """``bool (n,)``: which keys stand among sorted ones."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    return known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+
+
+def _merged(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Sorted keys with more of them; sorting all anew would take a second a block where millions are known."""
+    more = np.unique(keys)
+    more = more[~_among(more, known)]
+    return np.insert(known, np.searchsorted(known, more), more)
 
 
 class _Count:
@@ -167,8 +181,9 @@ class _Count:
         """``n`` draws, and which of them fulfil everything: ``bool (n,)``."""
         of = self.of
         table = of.draw(n, asked, rng)
-        for rule in of.rules:
-            table = rule.repair(table, of.schema)
+        for _ in self.changed:  # what one puts in place may determine what another does
+            for rule in of.rules:
+                table = rule.repair(table, of.schema)
         met = [rule.holds(table, of.schema) for rule in of.rules]
         outside = [~meets(table, c) for c in self.outside]
         good = np.logical_and.reduce([np.ones(n, dtype=bool), *met, *outside])
