@@ -73,6 +73,7 @@ def test_more_of_what_expressions_can() -> None:
 
     assert rows("city.str.match('[BR].*') and a < 4") == [0]
     assert rows("city.str.len() == 4 and day.dt.year == 2021") == [1]
+    assert rows("city.str.contains('b', case=False, na=True)") == [0, 2]
     assert rows("abs(a - 3) < 2 and flag") == [2, 3]
     assert rows(r"city.str.fullmatch('\w{4}')") == [0, 1, 3]
     assert rows("'&' != city and city.notna()") == [0, 1, 3]  # an ampersand within quotes stays one

@@ -158,6 +158,24 @@ def test_rejected_rows_leave_the_familys_distribution_under_the_rule(generator: 
         assert abs(made[name].mean() - wanted[name].mean()) < 4 * error
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(18, 75),
+    st.sampled_from(["<", "<=", ">", ">=", "!="]),
+    st.floats(-8, 8),
+    st.sampled_from([None, "rich", "city", {"city": {"Ulm": 0.5}}]),
+    st.integers(0, 400),
+)
+def test_any_rule_that_can_be_met_is(
+    generator: GaussianCopula, age: int, sign: str, gap: float, balance: object, n: int
+) -> None:
+    rules = [f"age >= {age}", f"start {sign} end + {gap:.2f}"]
+    made = generator.sample(n, constraints=rules, balance=balance, seed=n)
+    assert len(made) == n
+    assert made.eval(f"({rules[0]}) & ({rules[1]})").all()
+    generator.form.check(made, generator.schema)
+
+
 def test_without_a_broken_rule_samples_are_what_they_are_without_it(generator: GaussianCopula) -> None:
     assert generator.sample(600, constraints=["age > 0"], seed=4).equals(generator.sample(600, seed=4))
 
@@ -307,11 +325,31 @@ def record_schema() -> zoo.Schema:
     return zoo.create("tabular/gaussian_copula").fit(people(99)).schema
 
 
+def test_what_an_update_brings_is_recorded(generator: GaussianCopula) -> None:
+    class Learning(GaussianCopula):
+        def update(self, data: object, *, seed: int = 0) -> "Learning":
+            return self
+
+    more = people(30)
+    more.loc[:5, ["city", "land"]] = ["Ulm", "NO"]
+    more.loc[6:7, ["city", "land"]] = ["Ulm", "IT"]  # two rows are too few
+    learning = object.__new__(Learning)
+    learning.__dict__.update(generator.__dict__)
+    learning.update(more, seed=1)
+    assert len(learning.sample(2, conditions={"city": "Ulm", "land": "NO"})) == 2
+    with pytest.raises(ConditionError, match="never occurred"):
+        learning.sample(2, conditions={"city": "Ulm", "land": "IT"})
+    with pytest.raises(ConditionError, match="never occurred"):
+        generator.sample(2, conditions={"city": "Ulm", "land": "NO"})
+
+
 def test_large_tables_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     table, schema = people(2000), zoo.create("tabular/gaussian_copula").fit(people(2000)).schema
     rows = []
     count = Occurred._count
-    monkeypatch.setattr(Occurred, "_count", lambda self, codes: rows.append(len(codes[0])) or count(self, codes))
+    monkeypatch.setattr(
+        Occurred, "_count", lambda self, codes, **k: rows.append(len(codes[0])) or count(self, codes, **k)
+    )
     Occurred.learn(table, schema)
     monkeypatch.setattr("zoo.occurred._MAX_WORK", 2000 * 21 / 4)  # seven columns, a fourth of the rows
     Occurred.learn(table, schema)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo._testing_control import balance_holds, constraints_hold, raises, unseen_combinations_are_refused
+from zoo._testing_control import balance_holds, constraints_hold, unseen_combinations_are_refused
+from zoo._testing_control import raises as _raises
 from zoo._testing_data import bad_data, odd_data
 from zoo.capabilities import CAPABILITY_OF, capabilities
 from zoo.errors import (
@@ -60,7 +61,7 @@ def configuration_is_the_constructor(s: "Subject") -> None:
     assert s.cls(**made.config).config == made.config, "config does not rebuild the generator"
     from zoo.config import build
 
-    raises(
+    _raises(
         ConfigError,
         lambda: build(s.cls, {"no_such_field": 1}, owner="x"),
         "an unknown field",
@@ -72,9 +73,9 @@ def not_ready_is_said(s: "Subject") -> None:
     made = s.new()
     if made.is_ready:  # a family that only needs its configuration
         return
-    raises(NotReadyError, lambda: made.sample(1), "sample before fit", words=made.name)
-    raises(NotReadyError, lambda: made.schema, "schema before fit", words=made.name)
-    raises(NotReadyError, lambda: made.save("unused"), "save before fit", words=made.name)
+    _raises(NotReadyError, lambda: made.sample(1), "sample before fit", words=made.name)
+    _raises(NotReadyError, lambda: made.schema, "schema before fit", words=made.name)
+    _raises(NotReadyError, lambda: made.save("unused"), "save before fit", words=made.name)
 
 
 def exactly_n_that_conform(s: "Subject") -> None:
@@ -143,7 +144,7 @@ def save_and_load_give_the_same(s: "Subject") -> None:
         allowed = {".json", ".safetensors", ".md", ".txt"}
         assert {p.suffix for p in first.iterdir()} <= allowed, "an artifact holds only JSON, safetensors and text"
         before = {p.name: p.read_bytes() for p in first.iterdir()}
-        raises(ZooError, lambda: s.fitted.save(first, extra={"../out": b""}), "a save that fails")
+        _raises(ZooError, lambda: s.fitted.save(first, extra={"../out": b""}), "a save that fails")
         assert {p.name: p.read_bytes() for p in first.iterdir()} == before, "a failed save altered the old artifact"
 
 
@@ -174,7 +175,7 @@ def another_process_gives_the_same(s: "Subject") -> None:
 
 def conditions_hold(s: "Subject") -> None:
     fitted, native = s.fitted, s.form.coerce(s.data)
-    raises(
+    _raises(
         ConditionError,
         lambda: fitted.sample(2, conditions={"no_such": 1}),
         "an unknown condition",
@@ -186,7 +187,7 @@ def conditions_hold(s: "Subject") -> None:
         seen = [v for v in values[:20] if v == v and v is not None] if values is not None else [column.maximum]
         if column.name not in allowed:
             if seen:
-                raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: seen[0]}),
+                _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: seen[0]}),
                         f"a condition on {column.name!r}, which the family does not take")  # fmt: skip
             continue
         asked = fitted.sample(9, conditions={column.name: seen[0]}, seed=1)
@@ -200,12 +201,12 @@ def conditions_hold(s: "Subject") -> None:
         rows = pd.DataFrame({column.name: pd.Series([seen[0], seen[1], seen[0]], dtype=getattr(values, "dtype", None))})
         each = s.form.column(fitted.sample(3, conditions=rows, seed=1), column.name)
         assert list(each) == [seen[0], seen[1], seen[0]], f"a table of conditions on {column.name!r} is not kept"
-        raises(
+        _raises(
             ConditionError,
             partial(fitted.sample, 2, conditions=rows),
             "a table with a wrong number of rows",
         )
-        raises(ConditionError, partial(fitted.stream, batch_size=2, conditions=rows), "a stream under a table")
+        _raises(ConditionError, partial(fitted.stream, batch_size=2, conditions=rows), "a stream under a table")
         if column.is_numeric and column.role == "feature":
             low, high = sorted((float(seen[0]), float(seen[1])))
             inside = np.asarray(
@@ -218,30 +219,30 @@ def conditions_hold(s: "Subject") -> None:
                 float,
             )
             assert ((inside >= low) & (inside <= high)).all(), f"{column.name} leaves [{low}, {high}]"
-            raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: (1e300, None)}),
+            _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: (1e300, None)}),
                     "a range beyond the data", words=column.name)  # fmt: skip
         if column.kind == "category" and column.dtype == "str":
-            raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: "no such value"}),
+            _raises(ConditionError, partial(fitted.sample, 2, conditions={column.name: "no such value"}),
                     "an unknown value", words=column.name)  # fmt: skip
         parts = fitted.stream(batch_size=4, conditions={column.name: seen[0]}, seed=1)
         assert all(v == seen[0] for v in s.form.column(next(parts), column.name)), "stream ignores conditions"
 
 
 def options_are_checked(s: "Subject") -> None:
-    raises(OptionError, lambda: s.fitted.sample(1, no_such_option=1), "an unknown option", words="no_such_option")
+    _raises(OptionError, lambda: s.fitted.sample(1, no_such_option=1), "an unknown option", words="no_such_option")
     for name, option in s.cls.options.items():
-        raises(OptionError, partial(s.fitted.sample, 1, **{name: object()}), f"a senseless {name}", words=name)
+        _raises(OptionError, partial(s.fitted.sample, 1, **{name: object()}), f"a senseless {name}", words=name)
         s.fitted.sample(1, **{name: option.default})
         next(s.fitted.stream(batch_size=1, **{name: option.default}))
 
 
 def arguments_are_checked(s: "Subject") -> None:
     for n in (-1, 1.5, True, "3", None):
-        raises(OptionError, partial(s.fitted.sample, n), f"n={n!r}", words="n=")
+        _raises(OptionError, partial(s.fitted.sample, n), f"n={n!r}", words="n=")
     for seed in (-1, 1.5, "x", 2**64):
-        raises(OptionError, partial(s.fitted.sample, 1, seed=seed), f"seed={seed!r}", words="seed")
+        _raises(OptionError, partial(s.fitted.sample, 1, seed=seed), f"seed={seed!r}", words="seed")
     for size in (0, -1, 2.5):
-        raises(
+        _raises(
             OptionError,
             partial(s.fitted.stream, batch_size=size),
             f"batch_size={size}",
@@ -301,19 +302,19 @@ def odd_data_is_learned(s: "Subject") -> None:
 def bad_data_is_refused(s: "Subject") -> None:
     before = s.fitted.sample(4, seed=8)
     for what, (data, words) in bad_data(s.cls.modality).items():
-        raises(DataError, partial(s.fitted.fit, data, train=s.train), f"fitting on {what}", words=words)
+        _raises(DataError, partial(s.fitted.fit, data, train=s.train), f"fitting on {what}", words=words)
         assert s.same(s.fitted.sample(4, seed=8), before), f"a refused fit ({what}) changed the generator"
     wrong: Any = {"tabular": "image", "text": "image"}.get(s.cls.modality, "tabular")
     from zoo.schema import Schema
 
-    raises(DataError, lambda: s.fitted.fit(s.data, schema=Schema(modality=wrong)), "a schema of another modality")
+    _raises(DataError, lambda: s.fitted.fit(s.data, schema=Schema(modality=wrong)), "a schema of another modality")
 
 
 def undeclared_capabilities_raise(s: "Subject") -> None:
     declared = capabilities(s.cls)
     for attribute, capability in CAPABILITY_OF.items():
         if capability not in declared:
-            raises(
+            _raises(
                 UnsupportedCapability,
                 partial(getattr, s.fitted, attribute),
                 f"calling {attribute}",

@@ -29,7 +29,7 @@ from zoo.errors import (
 )
 from zoo.imputing import impute
 from zoo.random import check_seed, isolated_rng
-from zoo.sampling import BlockMaker, rebatch
+from zoo.sampling import BlockMaker, rebatch, recorded, with_controls
 from zoo.schema import Schema
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ class Generator(Component):
         super().__init_subclass__(**kwargs)
         if cls.modality == "tabular" and hasattr(cls, "condition_columns") and not hasattr(cls, "impute"):
             cls.impute = impute  # type: ignore[attr-defined]
+        if cls.modality == "tabular" and "update" in vars(cls):
+            cls.update = recorded(cls.update)  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -305,7 +307,7 @@ class Generator(Component):
         **options
             What the family declares in ``options``.
         """
-        options = _with(options, balance, constraints, allow_unseen)
+        options = with_controls(options, balance, constraints, allow_unseen)
         return self.form.concat(list(self._sized_blocks(n, conditions, seed, options)))
 
     def stream(
@@ -322,7 +324,7 @@ class Generator(Component):
         """Make samples without end, ``batch_size`` at a time, holding no more than a block and a batch."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise OptionError(f"batch_size={batch_size!r} must be a whole number of at least 1")
-        options = _with(options, balance, constraints, allow_unseen)
+        options = with_controls(options, balance, constraints, allow_unseen)
         blocks = self._blocks(None, conditions, seed, options)  # checks the arguments now, not at the first batch
         return rebatch(self.form, blocks, int(batch_size))
 
@@ -375,7 +377,7 @@ class Generator(Component):
         """``n`` samples as a Hugging Face ``datasets.Dataset`` with the feature types of the schema."""
         from zoo.data.hf import make_dataset
 
-        return make_dataset(self, n, conditions, seed, _with(options, balance, constraints, allow_unseen))
+        return make_dataset(self, n, conditions, seed, with_controls(options, balance, constraints, allow_unseen))
 
     def to_iterable_dataset(
         self,
@@ -395,7 +397,9 @@ class Generator(Component):
         """
         from zoo.data.hf import make_iterable_dataset
 
-        return make_iterable_dataset(self, n, conditions, seed, _with(options, balance, constraints, allow_unseen))
+        return make_iterable_dataset(
+            self, n, conditions, seed, with_controls(options, balance, constraints, allow_unseen)
+        )
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
         """Upload the artifact to the Hugging Face Hub; returns the commit that pins it."""
@@ -410,9 +414,3 @@ class Transform(Component):
     @abstractmethod
     def transform(self, data: Any, *, secrets: Any = None, seed: int = 0) -> Any:
         """Transform native data; ``data`` is not changed."""
-
-
-def _with(options: Mapping[str, Any], balance: Any, constraints: Any, allow_unseen: bool) -> dict[str, Any]:
-    """The family's options together with those that every family takes and that the caller gave."""
-    given = {"balance": balance, "constraints": constraints, "allow_unseen": allow_unseen or None}
-    return {**options, **{name: value for name, value in given.items() if value is not None}}

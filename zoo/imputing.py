@@ -24,9 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.conditions import Condition, Conditions, bounds
-from zoo.data.table_check import check_columns
-from zoo.data.table_codec import TableCodec
-from zoo.data.table_values import category_dtype, codes_of, frame
 from zoo.errors import ConditionError, SchemaError
 from zoo.random import block_rng, check_seed, isolated_rng
 from zoo.schema import Column, Schema
@@ -34,6 +31,7 @@ from zoo.schema import Column, Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zoo.data.table_codec import TableCodec
     from zoo.generator import Generator
 
 _SWEEPS = 3
@@ -65,6 +63,9 @@ def impute(self: "Generator", data: Any, *, seed: int | None = None) -> "pd.Data
     SchemaError
         If a column is not there, or holds values of another kind.
     """
+    from zoo.data.table_check import check_columns
+    from zoo.data.table_codec import TableCodec
+
     self._require_ready()
     form, schema = self.form, self.schema
     table = form.coerce(data, schema)
@@ -79,8 +80,10 @@ def impute(self: "Generator", data: Any, *, seed: int | None = None) -> "pd.Data
 
 
 def _impute_block(
-    generator: "Generator", codec: TableCodec, part: "pd.DataFrame", rng: np.random.Generator
+    generator: "Generator", codec: "TableCodec", part: "pd.DataFrame", rng: np.random.Generator
 ) -> "pd.DataFrame":
+    from zoo.data.table_values import frame
+
     schema, names = generator.schema, (*codec.discrete, *codec.numeric)
     gaps = part[list(names)].isna().to_numpy()  # (n, k), what is to be filled
     values = encode_known(part, codec)
@@ -103,6 +106,8 @@ def _impute_block(
 def _written(given: "pd.Series", column: Column, rows: np.ndarray, drawn: Any) -> Any:
     """The values of a column in the schema's dtype, with what was drawn in its place."""
     import pandas as pd
+
+    from zoo.data.table_values import category_dtype
 
     same = str(given.dtype) == column.dtype
     if same and not len(rows):
@@ -127,9 +132,12 @@ def _written(given: "pd.Series", column: Column, rows: np.ndarray, drawn: Any) -
     return cast.array
 
 
-def encode_known(table: "pd.DataFrame", codec: TableCodec) -> dict[str, np.ndarray]:
+def encode_known(table: "pd.DataFrame", codec: "TableCodec") -> dict[str, np.ndarray]:
     """Codes and numbers of a table as :meth:`TableCodec.encode` gives them, for values that a generator may not know:
     unknown categories as -1, like missing ones; numbers and times outside their range as its nearest end."""
+    from zoo.data.table_codec import TableCodec
+    from zoo.data.table_values import codes_of
+
     out = {}
     for name in codec.discrete:
         codes = codes_of(table[name], codec.schema[name])
@@ -160,7 +168,7 @@ class _Imputation:
     def __init__(
         self,
         generator: "Generator",
-        codec: TableCodec,
+        codec: "TableCodec",
         values: dict[str, np.ndarray],
         absent: np.ndarray,
         rng: np.random.Generator,

@@ -92,17 +92,32 @@ class Occurred:
             return None
         at_least = _SEEN_PRIVATE if schema.private else _SEEN
         made = cls(tuple(columns), edges, np.zeros((total, total), dtype=bool), at_least)
-        made._count(codes)
+        made._count(codes, chance=True)
         return made
 
-    def _count(self, codes: list[np.ndarray]) -> None:
+    def extended(self, data: "pd.DataFrame", schema: Schema) -> Self | None:
+        """The record with the pairs of more data, for a generator that went on learning; None if its columns are no
+        longer those that were recorded."""
+        if any(schema[c.name].categories != c.categories or schema[c.name].kind != c.kind for c in self.columns):
+            return None
+        codes = []
+        for column in self.columns:
+            values = data[column.name]
+            known = codes_of(values, column) if column.is_discrete else to_number(values, column)
+            codes.append(self._places(column.name, known))
+        more = dataclasses.replace(self, bits=np.zeros_like(self.bits))
+        more._count(codes, chance=False)
+        return dataclasses.replace(self, bits=self.bits | more.bits)
+
+    def _count(self, codes: list[np.ndarray], *, chance: bool) -> None:
+        """Set the bits of pairs that have enough rows; with ``chance`` also of bins of which too few were expected."""
         n, starts = len(codes[0]), self._starts()
         marginal = [np.bincount(c, minlength=self._size(col)) for c, col in zip(codes, self.columns, strict=True)]
         for (i, a), (j, b) in combinations(enumerate(self.columns), 2):
             shape = (self._size(a), self._size(b))
             pairs = np.bincount(codes[i] * shape[1] + codes[j], minlength=shape[0] * shape[1]).reshape(shape)
             seen = pairs >= self.at_least
-            if a.name in self.edges or b.name in self.edges:
+            if chance and (a.name in self.edges or b.name in self.edges):
                 seen |= np.outer(marginal[i], marginal[j]) < _EXPECTED * n
             rows, cols = (slice(s, s + k) for s, k in zip((starts[a.name], starts[b.name]), shape, strict=True))
             self.bits[rows, cols], self.bits[cols, rows] = seen, seen.T

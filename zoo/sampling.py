@@ -6,9 +6,9 @@ by (seed, k, class, attempt), see :mod:`zoo.rejection`. Rows that have to differ
 (:class:`~zoo.constraints.Unique`) also depend on the blocks before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -238,6 +238,25 @@ def _possible(column: Any, values: Sequence[Any]) -> list[Any]:
             continue
         possible.append(value)
     return possible or list(values)
+
+
+def with_controls(options: Mapping[str, Any], balance: Any, constraints: Any, allow_unseen: bool) -> dict[str, Any]:
+    """The family's options together with those that every family takes and that the caller gave."""
+    given = {"balance": balance, "constraints": constraints, "allow_unseen": allow_unseen or None}
+    return {**options, **{name: value for name, value in given.items() if value is not None}}
+
+
+def recorded(update: Callable[..., Any]) -> Callable[..., Any]:
+    """A family's ``update``, after which the record of what occurred has the new data too."""
+
+    @wraps(update)
+    def updated(self: "Generator", data: Any, **arguments: Any) -> Any:
+        made = update(self, data, **arguments)
+        if self._occurred is not None:
+            self._occurred = self._occurred.extended(self.form.coerce(data, self.schema), self.schema)
+        return made
+
+    return updated
 
 
 def rebatch(form: "NativeForm", blocks: Iterator[Any], batch_size: int) -> Iterator[Any]:

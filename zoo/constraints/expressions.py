@@ -22,9 +22,11 @@ from zoo.errors import ConstraintError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = frozenset({"isna", "notna", "isin", "between", "abs", "round"})
+METHODS = frozenset({"isna", "notna", "isnull", "notnull", "isin", "between", "abs", "round"})
 """Methods of a column."""
-STR_METHODS = frozenset({"match", "fullmatch", "contains", "startswith", "endswith", "len", "lower", "upper", "strip"})
+STR_METHODS = frozenset(
+    {"match", "fullmatch", "contains", "startswith", "endswith", "len", "lower", "upper", "strip", "isdigit", "isalpha"}
+)
 """Methods of a column's ``.str``."""
 DT_FIELDS = frozenset({"year", "quarter", "month", "day", "dayofweek", "dayofyear", "hour", "minute", "second"})
 """Fields of a column's ``.dt``."""
@@ -293,7 +295,7 @@ def _check(node: Any, text: str, names: dict[str, str], depth: int) -> None:
 def _check_call(node: ast.Call, text: str) -> list[Any]:
     function: Any = node.func
     for keyword in node.keywords:
-        if keyword.arg not in ("case", "regex", "inclusive") or not isinstance(keyword.value, ast.Constant):
+        if keyword.arg not in ("case", "na", "regex", "inclusive") or not isinstance(keyword.value, ast.Constant):
             _refuse(text, f"the argument {keyword.arg!r}")
     if isinstance(function, ast.Name):
         if function.id != "abs" or len(node.args) != 1 or node.keywords:
