@@ -19,6 +19,7 @@ COPIES = {
 }
 ROOMS = {
     "The contract": ["zoo.generator", "zoo.conditions", "zoo.capabilities", "zoo.schema", "zoo.testing"],
+    "Control": ["zoo.constraints", "zoo.balance", "zoo.occurred", "zoo.imputing"],
     "Registry and artifacts": ["zoo.registry", "zoo.artifact", "zoo.hub"],
     "Data": ["zoo.data.catalog", "zoo.data.form", "zoo.data.timeseries", "zoo.data.image"],
     "Training": ["zoo.training.config", "zoo.training.loader", "zoo.training.result"],

@@ -15,8 +15,10 @@ LAYERS = [
     {"zoo.schema", "zoo.statistics"},
     {"zoo.conditions", "zoo.capabilities"},
     {"zoo.data"},
+    {"zoo.constraints", "zoo.occurred", "zoo.balance"},
     {"zoo.training"},
     {"zoo.artifact"},
+    {"zoo.rejection", "zoo.sampling", "zoo.imputing"},
     {"zoo.generator"},
     {"zoo.nn"},
     {"zoo.generators"},
@@ -25,13 +27,21 @@ LAYERS = [
     {"zoo.pictures", "zoo.card"},
     {"zoo.recipe"},
     {"zoo.scaffold", "zoo.cli"},
-    {"zoo.testing", "zoo._testing_data", "zoo._testing_forgery", "zoo._testing_promises"},
+    {
+        "zoo.testing",
+        "zoo._testing_data",
+        "zoo._testing_forgery",
+        "zoo._testing_promises",
+        "zoo._testing_control",
+    },
 ]
 # Upward imports that are wanted, each inside a function and each with its reason.
 ALLOWED = {
     ("zoo.generator", "zoo.registry"),  # an undeclared capability names the families that have it; push_to_hub
     ("zoo.artifact", "zoo.generator"),  # types only
     ("zoo.data", "zoo.generator"),  # types only: blocks to datasets and files
+    ("zoo.sampling", "zoo.generator"),  # types only: blocks are made by a generator
+    ("zoo.imputing", "zoo.generator"),  # types only
     ("zoo.data", "zoo.hub"),  # one definition of offline mode
     ("zoo.data", "zoo.registry"),  # one definition of the home folder
     ("zoo.recipe", "zoo.cli"),  # errors of a recipe run directly look like those of zoo train
@@ -95,6 +105,9 @@ LIGHT = [
     "zoo.registry",
     "zoo.recipe",
     "zoo.generator",
+    "zoo.sampling",
+    "zoo.constraints",
+    "zoo.occurred",
     "zoo.schema",
     "zoo.conditions",
     "zoo.artifact",

@@ -30,9 +30,10 @@ _EXPORTS = {
     "evaluate": "zoo.evaluation",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]
+__all__ = ["__version__", "constraints", *sorted(_EXPORTS)]
 
 if TYPE_CHECKING:
+    from zoo import constraints
     from zoo.data.catalog import list_datasets, load_dataset
     from zoo.data.image import ImageBatch
     from zoo.data.timeseries import SeriesBatch
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "constraints":
+        return importlib.import_module("zoo.constraints")
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}; public names: {', '.join(__all__)}")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo._testing_control import balance_holds, constraints_hold, unseen_combinations_are_refused
+from zoo._testing_control import raises as _raises
 from zoo._testing_data import bad_data, odd_data
 from zoo._testing_forgery import forged_artifacts_are_refused_or_sampled
 from zoo.capabilities import CAPABILITY_OF, capabilities
@@ -30,19 +32,6 @@ from zoo.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from zoo.testing import Subject
-
-
-def _raises(kind: type[BaseException], call: Callable[[], Any], why: str, *, words: str = "") -> None:
-    try:
-        call()
-    except kind as error:
-        text = str(error)
-        assert text and "\n" not in text, f"{why}: the error must be one line, got {text!r}"
-        assert words in text, f"{why}: the error must name {words!r}, got {text!r}"
-        return
-    except Exception as error:
-        raise AssertionError(f"{why} must raise {kind.__name__}, raised {type(error).__name__}: {error}") from error
-    raise AssertionError(f"{why} must raise {kind.__name__}")
 
 
 def _global_rng() -> list[Any]:
@@ -63,7 +52,7 @@ def digest(generator: Any, n: int, seed: int) -> str:
     return hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest()
 
 
-# The promises
+# The promises; those of balance and constraints are in ``zoo._testing_control``
 
 
 def configuration_is_the_constructor(s: "Subject") -> None:
@@ -400,5 +389,8 @@ CHECKS: dict[str, Callable[["Subject"], None]] = {
         imputing_keeps_what_is_known,
         extending_keeps_the_prefix,
         no_column_is_stored,
+        balance_holds,
+        constraints_hold,
+        unseen_combinations_are_refused,
     )
 }

@@ -204,6 +204,9 @@ def component_files(component: "Component") -> dict[str, bytes]:
     state = component._state()
     if state:
         files["state.json"] = dump_json(state)
+    occurred = getattr(component, "_occurred", None)
+    if occurred is not None:
+        files["occurred.json"] = dump_json(occurred.to_dict())
     arrays = component._arrays()
     if arrays:
         import numpy as np
@@ -360,6 +363,10 @@ def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
             component._training = dict(training)
             if hasattr(component, "_block_size"):
                 component._block_size = block_size
+            if "occurred.json" in opened.files and hasattr(component, "_occurred"):
+                from zoo.occurred import Occurred
+
+                component._occurred = Occurred.from_dict(opened.read_json("occurred.json"), component._schema)
             component._set_state(state)
             component._set_arrays(arrays)
     except ArtifactError:

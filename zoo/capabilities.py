@@ -19,7 +19,10 @@ class ConditionsOnColumns(Protocol):
 
 @runtime_checkable
 class Imputes(Protocol):
-    """Fills missing values by draws from their conditional distribution; observed values stay as they are."""
+    """Fills missing values by draws from their conditional distribution; observed values stay as they are.
+
+    Families of tables that condition on columns have it without writing it (:mod:`zoo.imputing`).
+    """
 
     def impute(self, data: Any, *, seed: int | None = None) -> Any: ...
 

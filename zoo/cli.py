@@ -309,20 +309,48 @@ def _conditions(given: list[str], schema: "Schema") -> dict[str, Any]:
             raise OptionError(f"--condition {item!r} must be column=value, column=a,b or column=low..high")
         if name in out:
             raise OptionError(f"--condition on {name!r} is given twice; use {name}=a,b for any of several values")
-        categories = schema[name].categories if name in schema else ()
-        named = bool(categories) and all(isinstance(c, str) for c in categories)
-        read: Callable[[str], Any] = str if named else _json_or_text
-        if named and value in categories:
-            out[name] = value
-        elif not value:
-            out[name] = None
-        elif ".." in value:
-            out[name] = tuple(read(end) if end else None for end in value.split("..", 1))
-        elif "," in value:
-            out[name] = [read(v) for v in value.split(",")]
+        read, categories = _reader(name, schema)
+        if value in categories or "," not in value or ".." in value:
+            out[name] = _asked(value, read, categories)
         else:
-            out[name] = read(value)
+            out[name] = [read(v) for v in value.split(",")]
     return out
+
+
+def _reader(name: str, schema: "Schema") -> tuple[Callable[[str], Any], tuple[Any, ...]]:
+    """How values of a column are read, and its categories if they are text."""
+    categories = schema[name].categories if name in schema else ()
+    named = bool(categories) and all(isinstance(c, str) for c in categories)
+    return (str, categories) if named else (_json_or_text, ())
+
+
+def _asked(value: str, read: Callable[[str], Any], categories: tuple[Any, ...]) -> Any:
+    """One value, a range or a missing value."""
+    if value in categories:
+        return value
+    if not value:
+        return None
+    if ".." in value:
+        return tuple(read(end) if end else None for end in value.split("..", 1))
+    return read(value)
+
+
+def _balance(given: list[str], schema: "Schema") -> dict[str, Any] | None:
+    """``income`` for even classes, ``income=>50K:0.3`` for shares; the last colon parts a value from its share."""
+    out: dict[str, Any] = {}
+    for item in given:
+        name, sign, shares = item.partition("=")
+        if name in out:
+            raise OptionError(f"--balance on {name!r} is given twice; use {name}=a:0.3,b:0.2 for several classes")
+        out[name] = {} if sign else None
+        read, categories = _reader(name, schema)
+        for part in shares.split(",") if sign else []:
+            value, colon, share = part.rpartition(":")
+            try:
+                out[name][_asked(value, read, categories)] = float(share if colon else "?")
+            except ValueError as error:
+                raise OptionError(f"--balance {item!r} must be column or column=value:share,value:share") from error
+    return out or None
 
 
 def _options(given: list[str]) -> dict[str, Any]:
@@ -347,6 +375,17 @@ def sample(
         list[str] | None,
         typer.Option("--condition", "-c", help="column=value, column=a,b or column=low..high; repeat."),
     ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option("--balance", help="Even classes of a column, or column=value:share,value:share; repeat."),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option("--constraint", help="Rule such as 'gain >= loss', 'unique(email)'; repeat."),
+    ] = None,
+    allow_unseen: Annotated[
+        bool, typer.Option("--allow-unseen", help="Combine conditions that never occurred together in training.")
+    ] = False,
     option: Annotated[list[str] | None, typer.Option("--option", help="name=value of the family; repeat.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same file.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
@@ -359,6 +398,12 @@ def sample(
     options = _options(option or [])
     generator = load(name, revision, device=device)
     conditions = _conditions(condition or [], generator.schema) or None
+    if constraint:
+        options["constraints"] = constraint
+    if allow_unseen:
+        options["allow_unseen"] = True
+    if balance:
+        options["balance"] = _balance(balance, generator.schema)
     export(generator, n, str(output), conditions=conditions, seed=seed, options=options)
     print(f"wrote {n:,} samples to {output}")
 

@@ -65,6 +65,33 @@ class Condition:
         admitted[self.values[self.values >= 0]] = True
         return admitted
 
+    def both(self, other: "Condition") -> "Condition":
+        """What meets this condition and another one on the same column; neither has a value a row.
+
+        Raises
+        ------
+        ConditionError
+            If nothing can.
+        """
+        lows = [c.low for c in (self, other) if c.low is not None]
+        highs = [c.high for c in (self, other) if c.high is not None]
+        low, high = max(lows, default=None), min(highs, default=None)
+        listed = [c.values for c in (self, other) if c.values is not None]
+        if not listed:
+            if low is not None and high is not None and low > high:
+                raise ConditionError(f"no value of {self.column.name!r} lies between {low!r} and {high!r}")
+            return Condition(self.column, low=low, high=high)
+        values = listed[0]
+        if len(listed) == 2:
+            values = values[np.isin(values, listed[1]) | (np.isnan(values) & bool(np.isnan(listed[1]).any()))]
+        if low is not None or high is not None:
+            values = values[
+                (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
+            ]
+        if not len(values):
+            raise ConditionError(f"no value of {self.column.name!r} is asked for by all of them")
+        return Condition(self.column, values=values)
+
 
 class Conditions(Mapping[str, Condition]):
     """The conditions of one call, by column name; empty when nothing was asked."""
@@ -215,7 +242,8 @@ def _encode(column: Column, values: Sequence[Any] | Any) -> np.ndarray:
     return numbers
 
 
-def _parse_one(column: Column, value: Any) -> Condition:
+def parse_one(column: Column, value: Any) -> Condition:
+    """The condition that a scalar, a list or a 2-tuple asks of a column; see :func:`parse`."""
     if isinstance(value, tuple):
         if len(value) != 2:
             raise ConditionError(f"condition on {column.name!r}: a range is (low, high), with None for open")
@@ -313,5 +341,5 @@ def parse(
             if len(value):
                 out[column.name] = Condition(column, rows=_encode(column, value))
         else:
-            out[column.name] = _parse_one(column, value)
+            out[column.name] = parse_one(column, value)
     return Conditions(out)

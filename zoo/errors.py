@@ -32,6 +32,10 @@ class ConditionError(ZooError, ValueError):
     """A condition names an unknown column, or a value that cannot occur."""
 
 
+class ConstraintError(ZooError, ValueError):
+    """A constraint is malformed, names an unknown column, or is not met by enough of what a generator draws."""
+
+
 class OptionError(ZooError, TypeError):
     """A sampling option that this family does not declare, or a value out of its range."""
 

@@ -6,6 +6,7 @@ streams, Hugging Face data sets, saving and loading - is here, once, and is what
 """
 
 import dataclasses
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from zoo.capabilities import CAPABILITY_OF
-from zoo.conditions import Conditions, parse
+from zoo.conditions import Conditions
 from zoo.config import check_config, coerce
 from zoo.data.form import NativeForm, native_form
 from zoo.errors import (
@@ -26,7 +27,9 @@ from zoo.errors import (
     UnsupportedCapability,
     nearest,
 )
-from zoo.random import block_rng, check_seed, isolated_rng
+from zoo.imputing import impute
+from zoo.random import check_seed, isolated_rng
+from zoo.sampling import BlockMaker, rebatch, recorded, with_controls
 from zoo.schema import Schema
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     import datasets
 
+    from zoo.occurred import Occurred
     from zoo.training.config import TrainConfig
 
 
@@ -177,9 +181,17 @@ class Generator(Component):
     options: ClassVar[Mapping[str, Option]] = {}
     """Keyword arguments that ``sample``, ``stream`` and ``to_dataset`` take for this family."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.modality == "tabular" and hasattr(cls, "condition_columns") and not hasattr(cls, "impute"):
+            cls.impute = impute  # type: ignore[attr-defined]
+        if cls.modality == "tabular" and "update" in vars(cls):
+            cls.update = recorded(cls.update)  # type: ignore[attr-defined]
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._block_size = self.default_block_size
+        self._occurred: Occurred | None = None
 
     @property
     def block_size(self) -> int:
@@ -248,12 +260,16 @@ class Generator(Component):
             native, schema = form.protect(native, schema)
         before = dict(self.__dict__)
         try:
-            self._schema, self._ready = schema, False
+            self._schema, self._ready, self._occurred = schema, False, None
             with isolated_rng():
                 training = self._fit(
                     native, np.random.default_rng(np.random.SeedSequence(seed)), train or TrainConfig()
                 )
             self._training = dict(training or {})
+            if self.modality == "tabular":
+                from zoo.occurred import Occurred
+
+                self._occurred = Occurred.learn(native, schema)
             self._ready = True
         except BaseException:
             self.__dict__.clear()
@@ -261,7 +277,17 @@ class Generator(Component):
             raise
         return self
 
-    def sample(self, n: int, *, conditions: Any = None, seed: int | None = None, **options: Any) -> Any:
+    def sample(
+        self,
+        n: int,
+        *,
+        conditions: Any = None,
+        balance: Any = None,
+        constraints: Any = None,
+        allow_unseen: bool = False,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Any:
         """Make exactly ``n`` samples in the modality's native form.
 
         Parameters
@@ -269,35 +295,38 @@ class Generator(Component):
         n
             How many; 0 gives an empty native form.
         conditions
-            See :mod:`zoo.conditions`.
+            What samples are to be, see :mod:`zoo.conditions`.
+        balance
+            Columns whose classes come evenly, or in given shares, see :func:`zoo.balance.parse_balance`.
+        constraints
+            Rules that each row of a table fulfils, see :mod:`zoo.constraints`.
+        allow_unseen
+            Whether conditions may be combined that no training rows fulfilled together, see :mod:`zoo.occurred`.
         seed
             The same seed gives the same bytes, in any process; None draws a fresh one.
         **options
             What the family declares in ``options``.
         """
+        options = with_controls(options, balance, constraints, allow_unseen)
         return self.form.concat(list(self._sized_blocks(n, conditions, seed, options)))
 
     def stream(
-        self, *, batch_size: int, conditions: Any = None, seed: int | None = None, **options: Any
+        self,
+        *,
+        batch_size: int,
+        conditions: Any = None,
+        balance: Any = None,
+        constraints: Any = None,
+        allow_unseen: bool = False,
+        seed: int | None = None,
+        **options: Any,
     ) -> Iterator[Any]:
         """Make samples without end, ``batch_size`` at a time, holding no more than a block and a batch."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise OptionError(f"batch_size={batch_size!r} must be a whole number of at least 1")
+        options = with_controls(options, balance, constraints, allow_unseen)
         blocks = self._blocks(None, conditions, seed, options)  # checks the arguments now, not at the first batch
-        return self._rebatch(blocks, int(batch_size))
-
-    def _rebatch(self, blocks: Iterator[Any], batch_size: int) -> Iterator[Any]:
-        form, pending, held = self.form, [], 0
-        for block in blocks:
-            start, size = 0, form.length(block)
-            while start < size:
-                stop = min(size, start + batch_size - held)
-                pending.append(form.slice(block, start, stop))
-                held += stop - start
-                start = stop
-                if held == batch_size:
-                    yield form.concat(pending)
-                    pending, held = [], 0
+        return rebatch(self.form, blocks, int(batch_size))
 
     def _sized_blocks(self, n: int, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
@@ -306,37 +335,20 @@ class Generator(Component):
 
     def _blocks(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Iterator[Any]:
         """Check the arguments at once; then yield blocks 0, 1, …, the last one cut to make n samples."""
-        make = self._block_maker(n, conditions, seed, options)
+        make = BlockMaker(self, n, conditions, seed, options, ordered=n is not None)
 
         def blocks() -> Iterator[Any]:
             if n is None:
-                index = 0
-                while True:
-                    yield make(index)
-                    index += 1
+                yield from map(make, itertools.count())
+                return
             for index in range(max(1, -(-n // self.block_size))):
-                block = make(index)
-                left = n - index * self.block_size
-                yield block if left >= self.block_size else self.form.slice(block, 0, left)
+                yield make(index, n - index * self.block_size)
 
         return blocks()
 
-    def _block_maker(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> Any:
-        self._require_ready()
-        checked = self._check_options(options)
-        allowed = tuple(getattr(self, "condition_columns", ())) if hasattr(type(self), "condition_columns") else ()
-        parsed = parse(conditions, self.schema, allowed, family=self.name, n=n)
-        seed = check_seed(seed)
-
-        def make(index: int) -> Any:
-            start = index * self.block_size
-            with isolated_rng():
-                block = self._sample_block(
-                    self.block_size, parsed.block(start, self.block_size), block_rng(seed, index), checked
-                )
-            return self.form.finish(block, self.schema, start)
-
-        return make
+    def _block_maker(self, n: int | None, conditions: Any, seed: int | None, options: Mapping[str, Any]) -> BlockMaker:
+        """Makes blocks in any order: of a function of block number and, if fewer samples are needed, their number."""
+        return BlockMaker(self, n, conditions, seed, options)
 
     def _check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         for name in options:
@@ -352,15 +364,31 @@ class Generator(Component):
         return checked
 
     def to_dataset(
-        self, n: int, *, conditions: Any = None, seed: int | None = None, **options: Any
+        self,
+        n: int,
+        *,
+        conditions: Any = None,
+        balance: Any = None,
+        constraints: Any = None,
+        allow_unseen: bool = False,
+        seed: int | None = None,
+        **options: Any,
     ) -> "datasets.Dataset":
         """``n`` samples as a Hugging Face ``datasets.Dataset`` with the feature types of the schema."""
         from zoo.data.hf import make_dataset
 
-        return make_dataset(self, n, conditions, seed, options)
+        return make_dataset(self, n, conditions, seed, with_controls(options, balance, constraints, allow_unseen))
 
     def to_iterable_dataset(
-        self, n: int | None = None, *, conditions: Any = None, seed: int | None = None, **options: Any
+        self,
+        n: int | None = None,
+        *,
+        conditions: Any = None,
+        balance: Any = None,
+        constraints: Any = None,
+        allow_unseen: bool = False,
+        seed: int | None = None,
+        **options: Any,
     ) -> "datasets.IterableDataset":
         """The same as a ``datasets.IterableDataset`` that never holds more than a block.
 
@@ -369,7 +397,9 @@ class Generator(Component):
         """
         from zoo.data.hf import make_iterable_dataset
 
-        return make_iterable_dataset(self, n, conditions, seed, options)
+        return make_iterable_dataset(
+            self, n, conditions, seed, with_controls(options, balance, constraints, allow_unseen)
+        )
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
         """Upload the artifact to the Hugging Face Hub; returns the commit that pins it."""

@@ -63,9 +63,7 @@ class _BlockTables:
         for shard in shards:
             index = shard
             while True:
-                block = make(index)
-                if n is not None and (index + 1) * generator.block_size > n:
-                    block = form.slice(block, 0, n - index * generator.block_size)
+                block = make(index, None if n is None else n - index * generator.block_size)
                 yield Key(index, 0), form.to_arrow(block, schema).cast(target)
                 if n is not None:
                     break

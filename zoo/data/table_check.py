@@ -22,7 +22,7 @@ def check_table(data: Any, schema: Schema) -> None:
     """
     if not isinstance(data, pd.DataFrame):
         raise SchemaError(f"a table is a pandas.DataFrame, not {type(data).__name__}")
-    _check_names(list(data.columns), schema)
+    check_columns(list(data.columns), schema)
     for column in schema:
         check_column(data[column.name], column)
         found_in_data = column.kind == "identifier" and column.pattern is not None
@@ -33,7 +33,8 @@ def check_table(data: Any, schema: Schema) -> None:
             )
 
 
-def _check_names(names: list[Any], schema: Schema) -> None:
+def check_columns(names: list[Any], schema: Schema) -> None:
+    """Check that a table has the schema's columns in its order; raises ``SchemaError``."""
     if names == schema.names:
         return
     known = set(schema.names)

@@ -31,7 +31,6 @@ from zoo.config import Range
 from zoo.data.latent_columns import LatentColumns, LatentLayout
 from zoo.errors import ConditionError, ConfigError
 from zoo.generator import Generator
-from zoo.random import block_rng, check_seed
 from zoo.statistics.gaussian_scores import latent_correlation
 from zoo.statistics.optimal_scaling import class_means, rank_scores, scale_categories, standardise
 from zoo.statistics.quantile_grid import quantile_grid
@@ -266,44 +265,12 @@ class GaussianCopula(Generator):
             made[name] = np.where(marks[:, k], made[name], asked[:, k].astype(made[name].dtype))
         return made
 
-    def impute(self, data: Any, *, seed: int | None = None) -> pd.DataFrame:
-        """Fill missing values by draws given what is known of their row; known values stay as they are.
-
-        Parameters
-        ----------
-        data
-            A table of the generator's schema.
-        seed
-            The same seed gives the same values.
-
-        Raises
-        ------
-        SchemaError
-            If the table does not conform to the schema.
-        """
-        self._require_ready()
-        table = self.form.coerce(data, self.schema)
-        self.form.check(table, self.schema)
-        seed, parts = check_seed(seed), []
-        for block, start in enumerate(range(0, len(table), self.block_size)):
-            part = self.form.slice(table, start, min(len(table), start + self.block_size))
-            parts.append(self._impute_block(part, block_rng(seed, block)))
-        return self.form.concat(parts)
-
-    def _impute_block(self, part: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        absent = part[list(self.condition_columns)].isna().to_numpy()  # (n, k)
-        rows = np.flatnonzero(absent.any(axis=1))
-        made = part.copy()
-        if not len(rows):
-            return made
-        encoded = self._layout.codec.encode(part.iloc[rows])
-        drawn = self._draw_rows({n: encoded[n] for n in self.condition_columns}, len(rows), rng, absent[rows])
-        filled = self._layout.codec.decode(drawn, len(rows))
-        for k, name in enumerate(self.condition_columns):
-            gaps = absent[:, k]
-            if gaps.any():
-                made.loc[gaps, name] = filled[name].array[gaps[rows]]
-        return made
+    def _impute_rows(
+        self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """All patterns of what is missing at once, exactly; see :mod:`zoo.imputing`."""
+        drawn = self._draw_rows({n: values[n] for n in self.condition_columns}, len(absent), rng, absent)
+        return self._layout.codec.decode(drawn, len(absent))
 
     # State
 
