@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo import __version__
+from zoo.cli_schema import schema_command
 from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
@@ -242,32 +243,35 @@ def _json_or_text(value: str) -> Any:
         return {"True": True, "False": False}.get(value, value)
 
 
+app.command("schema")(schema_command)
+
+
 @app.command()
 def fit(
     family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
-    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines) or a folder of images.")],
+    data: Annotated[str, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines, SQL) or a folder of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop training after so long.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same generator.")] = 0,
     private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
+    schema: Annotated[Path | None, typer.Option(help="YAML that zoo schema wrote, edited.")] = None,
+    table: Annotated[str | None, typer.Option(help="Table of an SQL database.")] = None,
 ) -> None:
     """Fit a family on your own data and save it."""
     from zoo.artifact import check_target
-    from zoo.data.form import native_form
+    from zoo.data.source import read_source
     from zoo.registry import family as find_family
     from zoo.training.config import TrainConfig
 
     generator = _generator(find_family(family), settings or [])
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output)  # now, and not after an hour of training
-    form = native_form(generator.modality)
-    native = form.read(str(data))
-    schema = form.infer(native).replace(private=True) if private else None
-    generator.fit(native, schema=schema, seed=seed, train=config)
+    native, found = read_source(data, generator.modality, table=table, overrides=schema)
+    generator.fit(native, schema=found.replace(private=True) if private else found, seed=seed, train=config)
     generator.save(output)
-    print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
+    print(f"fitted {family} on {generator.form.length(native):,} samples; saved {output}")
     print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
 
 

@@ -334,7 +334,7 @@ class Generator(Component):
                 block = self._sample_block(
                     self.block_size, parsed.block(start, self.block_size), block_rng(seed, index), checked
                 )
-            return self.form.finish(block, self.schema, start)
+            return self.form.finish(block, self.schema, start, seed)
 
         return make
 

@@ -76,7 +76,7 @@ def _to_parquet(generator: "Generator", blocks: Iterator[Any], path: str) -> Non
 
 
 def _to_csv(generator: "Generator", blocks: Iterator[Any], path: str) -> None:
-    from zoo.data.table_io import write_csv_rows
+    from zoo.data.table_csv import write_csv_rows
 
     with open(path, "w", encoding="utf-8", newline="") as file:
         for i, block in enumerate(blocks):
