@@ -315,7 +315,10 @@ def _options(given: list[str]) -> dict[str, Any]:
 @app.command()
 def sample(
     name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="File (its suffix decides the format), folder/ of parts, or SQL address."),
+    ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
     condition: Annotated[
         list[str] | None,
@@ -325,16 +328,19 @@ def sample(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same file.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    table: Annotated[str | None, typer.Option(help="New table of an SQL database.")] = None,
+    partition_rows: Annotated[int | None, typer.Option(help="Samples of each Parquet file of a folder.")] = None,
 ) -> None:
-    """Make samples and write them to a file."""
+    """Make samples and write them to a file, a folder of Parquet files (a stopped run goes on) or a database."""
     from zoo.data.export import export
     from zoo.registry import load
 
     options = _options(option or [])
     generator = load(name, revision, device=device)
     conditions = _conditions(condition or [], generator.schema) or None
-    export(generator, n, str(output), conditions=conditions, seed=seed, options=options)
-    print(f"wrote {n:,} samples to {output}")
+    asked: Any = {"conditions": conditions, "seed": seed, "options": options}
+    kept = export(generator, n, output, **asked, table=table, partition_rows=partition_rows)
+    print(f"wrote {n - kept:,} samples to {output}" + (f"; {kept:,} were there already" if kept else ""))
 
 
 @app.command()

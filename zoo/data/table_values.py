@@ -147,7 +147,7 @@ def to_dtype(values: Any, dtype: str) -> Any:
         return values
     array: Any = pa.array(pd.Series(values, copy=False), from_pandas=True)
     if pa.types.is_decimal(target):
-        array = pa.compute.round(array, ndigits=target.scale)
+        array = pc.round(array, ndigits=target.scale)
     if pa.types.is_dictionary(target):
         words = [str(c) for c in values.categories]
         array = pa.DictionaryArray.from_arrays(
