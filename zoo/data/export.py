@@ -122,6 +122,13 @@ def check_room(generator: "Generator", n: int, path: str, make: Any, *, in_memor
     from zoo.data.table_io import to_arrow
 
     block = make(0)
+    held = 2 * int(block.memory_usage(deep=True).sum()) * n // len(block)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else held
+    if in_memory and held > memory:
+        raise DataError(
+            f"{n:,} samples need about {_bytes(held)} of memory in this format, and the machine has {_bytes(memory)}; "
+            "write .parquet, .csv or a folder, which are streamed"
+        )
     folder = next(
         p for p in (Path(path).expanduser().absolute(), *Path(path).expanduser().absolute().parents) if p.is_dir()
     )
@@ -141,13 +148,6 @@ def check_room(generator: "Generator", n: int, path: str, make: Any, *, in_memor
         raise DataError(
             f"{n:,} samples need about {_bytes(needed)}, and {folder} has {_bytes(free)} free; ask for fewer, or write "
             "elsewhere"
-        )
-    held = 2 * int(block.memory_usage(deep=True).sum()) * n // len(block)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else held
-    if in_memory and held > memory:
-        raise DataError(
-            f"{n:,} samples need about {_bytes(held)} of memory in this format, and the machine has {_bytes(memory)}; "
-            "write .parquet, .csv or a folder, which are streamed"
         )
 
 

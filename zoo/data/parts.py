@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.generator import Generator
 
 PART_ROWS = 1_000_000
+_MAX_PARTS = 100_000
 MANIFEST = "_manifest.json"  # readers of Parquet folders pass over names that begin so
 
 
@@ -83,9 +84,13 @@ def export_parts(
         "conditions": plain_request(conditions),
         "options": plain_request(options),
     }
+    count = max(1, -(-int(n) // int(rows)))
+    if not target.exists():
+        check_room(generator, int(n), str(target), generator._block_maker(int(n), conditions, seed, options))
+    if count > _MAX_PARTS:
+        raise OptionError(f"{n:,} samples in parts of {rows:,} are {count:,} files, at most {_MAX_PARTS:,} are written")
     seed = _open_folder(target, request, seed)
     make = generator._block_maker(int(n), conditions, seed, options)
-    count = max(1, -(-int(n) // int(rows)))
     width = max(5, len(str(count - 1)))
     parts = [(i * rows, min(n, (i + 1) * rows), target / f"part-{i:0{width}d}.parquet") for i in range(count)]
     missing = [part for part in parts if not _is_whole(part[2], part[1] - part[0])]
