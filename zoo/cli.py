@@ -258,6 +258,9 @@ def fit(
     private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
     schema: Annotated[Path | None, typer.Option(help="YAML that zoo schema wrote, edited.")] = None,
     table: Annotated[str | None, typer.Option(help="Table of an SQL database.")] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Of Parquet, draw so many rows; by default what a quarter of the memory takes.")
+    ] = None,
 ) -> None:
     """Fit a family on your own data and save it."""
     from zoo.artifact import check_target
@@ -268,7 +271,8 @@ def fit(
     generator = _generator(find_family(family), settings or [])
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output)  # now, and not after an hour of training
-    native, found = read_source(data, generator.modality, table=table, overrides=schema)
+    asked: Any = {"table": table, "overrides": schema, "max_rows": max_rows, "seed": seed}
+    native, found = read_source(data, generator.modality, **asked)
     generator.fit(native, schema=found.replace(private=True) if private else found, seed=seed, train=config)
     generator.save(output)
     print(f"fitted {family} on {generator.form.length(native):,} samples; saved {output}")

@@ -137,12 +137,12 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     files = [p for p in folder.rglob("*") if p.suffix.lower() in (".parquet", ".pq")]
     if not any(not p.name.startswith((".", "_")) for p in files):
         raise DataError(f"folder {folder} holds no .parquet file; give {ACCEPTED}")
-    return _frame(pq.read_table(folder, partitioning="hive"), str(folder))
+    return frame_of(pq.read_table(folder, partitioning="hive"), str(folder))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     with pq.ParquetFile(path) as file:
-        return _frame(file.read(), str(path))
+        return frame_of(file.read(), str(path))
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -150,10 +150,10 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         opened = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-        return _frame(opened.read_all(), str(path))
+        return frame_of(opened.read_all(), str(path))
 
 
-def _frame(table: pa.Table, where: str) -> pd.DataFrame:
+def frame_of(table: pa.Table, where: str) -> pd.DataFrame:
     """pandas' table, with the dtypes it was written with."""
     refuse_twice(table.column_names, where)
     metadata = table.schema.metadata or {}
