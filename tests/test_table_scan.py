@@ -144,3 +144,11 @@ def test_files_that_do_not_agree(tmp_path: Path) -> None:
     write_table(pd.DataFrame({"a": ["x", "y"]}), tmp_path / "b.parquet")
     with pytest.raises(DataError, match="its files must have the same columns"):
         scan_table(tmp_path, 2)
+
+
+def test_folders_whose_names_hold_a_column(tmp_path: Path) -> None:
+    for year in (2023, 2024):
+        write_table(pd.DataFrame({"a": np.arange(50) + year}), tmp_path / f"year={year}" / "p.parquet")
+    scan = scan_table(tmp_path, 10)
+    assert sorted(scan.sample) == ["a", "year"] and scan.rows == 100
+    assert (scan.columns["year"].low, scan.columns["year"].high) == (2023, 2024)

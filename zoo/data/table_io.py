@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from zoo.data.export import atomic_file
 from zoo.data.table_csv import create_bytes, one_line, open_bytes, read_csv, refuse_twice, write_csv, wrong_encoding
+from zoo.data.table_values import arrow_type
 from zoo.errors import DataError, nearest
 
 ACCEPTED = "a .csv, .tsv, .jsonl (each also with .gz), .parquet, .arrow or .feather file, or a folder of Parquet files"
@@ -187,6 +188,8 @@ def _restore(values: pd.Series, about: dict[str, Any]) -> pd.Series:
         return values.astype(pd.CategoricalDtype(of, ordered=about["ordered"]))
     if str(values.dtype) == about["dtype"]:
         return values
+    if about["dtype"].endswith("[pyarrow]"):
+        return values.astype(pd.ArrowDtype(arrow_type(about["dtype"])))
     restored = values.astype(about["dtype"])
     return restored.where(values.notna(), None) if about["dtype"] == "object" else restored
 

@@ -9,6 +9,7 @@ sample depends on the seed and the rows' order alone, not on how they lie in fil
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from zoo.statistics.quantile_sketch import QuantileSketch
 
 MAX_DISTINCT = 100_000
 _BATCH_ROWS = 131_072
-_IN_MEMORY = 3.0  # bytes of a table as pandas, for each byte of Parquet's encoded pages, as a rule
+_LOOKED_AT = 20_000  # rows whose size in memory is measured
 
 
 @dataclass
@@ -101,18 +102,20 @@ def farthest(scan: TableScan) -> tuple[str, float] | None:
 
 
 def parquet_size(source: str | Path) -> tuple[int, int] | None:
-    """Rows and bytes in memory, roughly, of a Parquet file or folder; None for anything else."""
-    path = Path(source).expanduser()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [p for p in files if p.suffix.lower() in (".parquet", ".pq") and not p.name.startswith((".", "_"))]
+    """Rows and bytes in memory, by the first rows of a Parquet file or folder; None for anything else."""
+    files = _files(Path(source).expanduser())
     if not files or not all(p.is_file() for p in files):
         return None
     try:
-        found = [pq.read_metadata(p) for p in files]
+        rows = sum(pq.read_metadata(p).num_rows for p in files)
+        with pq.ParquetFile(files[0]) as opened:
+            first = next(opened.iter_batches(_LOOKED_AT), None)
+        if first is None or not first.num_rows:
+            return rows, 0
+        held = int(frame_of(pa.Table.from_batches([first]), str(files[0])).memory_usage(deep=True).sum())
     except (OSError, pa.ArrowException):
         return None  # whoever reads it says what is wrong
-    size = sum(m.row_group(i).total_byte_size for m in found for i in range(m.num_row_groups))
-    return sum(m.num_rows for m in found), int(_IN_MEMORY * size)
+    return rows, held * rows // first.num_rows
 
 
 def scan_table(source: str | Path, rows: int, *, seed: int = 0, progress: bool | None = None) -> TableScan:
@@ -144,16 +147,35 @@ def scan_table(source: str | Path, rows: int, *, seed: int = 0, progress: bool |
     keep = _Smallest(int(rows), rng)
     columns: dict[str, ColumnScan] = {}
     try:
-        whole = pa.dataset.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
-        batches = whole.to_batches(batch_size=_BATCH_ROWS, batch_readahead=1, fragment_readahead=1)
-        for batch in tracked(batches, max(1, known[0] // _BATCH_ROWS), progress, "reading"):
+        schema = pa.dataset.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None).schema
+        for batch in tracked(_batches(path, schema), max(1, known[0] // _BATCH_ROWS), progress, "reading"):
             for name, values in zip(batch.schema.names, batch.columns):
                 columns.setdefault(name, ColumnScan()).add(values)
             keep.add(batch)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read: {one_line(error)}; its files must have the same columns") from error
-    sample = frame_of(keep.table(whole.schema), str(source))
+    sample = frame_of(keep.table(schema), str(source))
     return TableScan(keep.seen, columns, sample)
+
+
+def _files(path: Path) -> list[Path]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [p for p in files if p.suffix.lower() in (".parquet", ".pq") and not p.name.startswith((".", "_"))]
+
+
+def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """All rows in the schema's columns, file by file: a scan of the whole data set at once reads far ahead."""
+    for file in _files(path):
+        with pq.ParquetFile(file) as opened:
+            if opened.schema_arrow.equals(schema):
+                yield from opened.iter_batches(_BATCH_ROWS)
+                continue
+        # Columns in the folders' names, or of a narrower type in this file.
+        root = str(path) if path.is_dir() else None
+        part = pa.dataset.dataset(
+            [str(file)], schema=schema, format="parquet", partitioning="hive", partition_base_dir=root
+        )
+        yield from part.to_batches(batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0)
 
 
 class _Smallest:
