@@ -388,3 +388,45 @@ def test_a_folder_is_made_and_the_file_is_as_open_as_others(tmp_path: Path) -> N
 def test_gzip_is_gzip(tmp_path: Path) -> None:
     write_table(pd.DataFrame({"a": [1]}), tmp_path / "t.csv.gz")
     assert gzip.decompress((tmp_path / "t.csv.gz").read_bytes()) == b"a\n1\n"
+
+
+# Codes that look like numbers
+
+
+def test_csv_keeps_leading_zeros_and_numbers_that_no_type_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "zip,account,n,when,part\n01234,12345678901234567890123,1,00:05,0.5\n98765,1,,07:30,00\n,2,3,,1.5\n"
+    )
+    table = read_table(path)
+    assert table["zip"].tolist()[:2] == ["01234", "98765"] and table["zip"].isna().tolist() == [False, False, True]
+    assert table["account"].tolist() == ["12345678901234567890123", "1", "2"]
+    assert table["n"].dtype == "float64" and table["when"].tolist()[:2] == ["00:05", "07:30"]
+    path.write_text("a,b\n0,10\n1,0\n")
+    assert read_table(path).dtypes.tolist() == ["int64", "int64"]  # a zero alone is a number
+    path.write_text('a\tb\n"007"\t1\n"010"\t2\n')
+    path.rename(tmp_path / "t.tsv")
+    assert read_table(tmp_path / "t.tsv")["a"].tolist() == ["007", "010"]
+
+
+def test_zeros_are_found_across_the_borders_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.data import table_csv
+
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n01234,5\n")
+    for size in range(1, 12):
+        monkeypatch.setattr(table_csv, "_CHUNK", size)
+        assert read_table(tmp_path / "t.csv")["a"].tolist() == ["1", "3", "01234"], size
+
+
+def test_columns_can_be_asked_as_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\nNA,3\n")
+    table = read_table(tmp_path / "t.csv", dtypes={"a": "str", "b": "int64"})
+    assert table["a"].tolist() == ["1", "NA"] and table["b"].dtype == "int64"
+
+
+def test_whole_numbers_as_objects_get_advice_that_helps() -> None:
+    from zoo.data.table_schema import infer_column
+
+    for values, cure in (([1, 2], "pd.to_numeric"), ([10**30, 1], r"astype\(str\)")):
+        with pytest.raises(DataError, match=cure):
+            infer_column(pd.Series(values, dtype=object, name="x"))

@@ -16,6 +16,7 @@ _EXPORTS = {
     "Transform": "zoo.generator",
     "Column": "zoo.schema",
     "Schema": "zoo.schema",
+    "infer_schema": "zoo.data.table_schema",
     "SeriesBatch": "zoo.data.timeseries",
     "ImageBatch": "zoo.data.image",
     "TrainConfig": "zoo.training.config",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from zoo import constraints
     from zoo.data.catalog import list_datasets, load_dataset
     from zoo.data.image import ImageBatch
+    from zoo.data.table_schema import infer_schema
     from zoo.data.timeseries import SeriesBatch
     from zoo.errors import ZooError
     from zoo.evaluation import evaluate

@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from zoo import __version__
+from zoo.cli_schema import schema_command
 from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
@@ -269,10 +270,13 @@ def _json_or_text(value: str) -> Any:
         return {"True": True, "False": False}.get(value, value)
 
 
+app.command("schema")(schema_command)
+
+
 @app.command()
 def fit(
     family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
-    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines) or a folder of images.")],
+    data: Annotated[str, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines, SQL) or a folder of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -280,22 +284,26 @@ def fit(
     seed: Annotated[int, typer.Option(help="The same seed gives the same generator.")] = 0,
     private: Annotated[bool, typer.Option("--private", help="Keep extremes and rare values out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that is there.")] = False,
+    schema: Annotated[Path | None, typer.Option(help="YAML that zoo schema wrote, edited.")] = None,
+    table: Annotated[str | None, typer.Option(help="Table of an SQL database.")] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Of Parquet, draw so many rows; by default what a quarter of the memory takes.")
+    ] = None,
 ) -> None:
     """Fit a family on your own data and save it."""
     from zoo.artifact import check_target
-    from zoo.data.form import native_form
+    from zoo.data.source import read_source
     from zoo.registry import family as find_family
     from zoo.training.config import TrainConfig
 
     generator = _generator(find_family(family), settings or [])
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output, overwrite=overwrite)  # now, and not after an hour of training
-    form = native_form(generator.modality)
-    native = form.read(str(data))
-    schema = form.infer(native).replace(private=True) if private else None
-    generator.fit(native, schema=schema, seed=seed, train=config)
+    asked: Any = {"table": table, "overrides": schema, "max_rows": max_rows, "seed": seed}
+    native, found = read_source(data, generator.modality, **asked)
+    generator.fit(native, schema=found.replace(private=True) if private else found, seed=seed, train=config)
     generator.save(output)
-    print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
+    print(f"fitted {family} on {generator.form.length(native):,} samples; saved {output}")
     print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
 
 
@@ -368,7 +376,12 @@ def _options(given: list[str]) -> dict[str, Any]:
 def sample(
     name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File, replaced if it exists; its suffix decides the format.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File, replaced if it exists (its suffix decides the format), folder/ of parts, SQL address.",
+        ),
     ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
     condition: Annotated[
@@ -390,8 +403,10 @@ def sample(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same file.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag on the Hub.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    table: Annotated[str | None, typer.Option(help="New table of an SQL database.")] = None,
+    partition_rows: Annotated[int | None, typer.Option(help="Samples of each Parquet file of a folder.")] = None,
 ) -> None:
-    """Make samples and write them to a file."""
+    """Make samples and write them to a file, a folder of Parquet files (a stopped run goes on) or a database."""
     from zoo.data.export import export
     from zoo.registry import load
 
@@ -404,8 +419,9 @@ def sample(
         options["allow_unseen"] = True
     if balance:
         options["balance"] = _balance(balance, generator.schema)
-    export(generator, n, str(output), conditions=conditions, seed=seed, options=options)
-    print(f"wrote {n:,} samples to {output}")
+    asked: Any = {"conditions": conditions, "seed": seed, "options": options}
+    kept = export(generator, n, output, **asked, table=table, partition_rows=partition_rows)
+    print(f"wrote {n - kept:,} samples to {output}" + (f"; {kept:,} were there already" if kept else ""))
 
 
 @app.command()

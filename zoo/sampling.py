@@ -164,7 +164,7 @@ class BlockMaker:
                 block = rejection.fill(asked, (), size, needed, partial(self._rng, index, 0))
             else:
                 block = _draw(generator, self._options, size, asked, self._rng(index, 0, 0))
-        block = generator.form.finish(block, generator.schema, start)
+        block = generator.form.finish(block, generator.schema, start, self._seed)
         if generator.form.length(block) > needed:
             block = generator.form.slice(block, 0, needed)
         if rejection is not None:

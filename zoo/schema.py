@@ -10,9 +10,13 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zoo.errors import SchemaError, nearest
+
+if TYPE_CHECKING:
+    import os
 
 Kind = Literal[
     "integer",
@@ -42,8 +46,10 @@ DISCRETE_KINDS = frozenset({"boolean", "category", "ordinal", "constant"})
 _DTYPE = re.compile(
     r"u?int(8|16|32|64)|U?Int(8|16|32|64)|float(16|32|64)|Float(32|64)|bool|boolean|str|string|object|category"
     r"|(datetime64|timedelta64)\[(s|ms|us|ns)(, [A-Za-z0-9_+:/\-]{1,64})?\]"
+    r"|[a-z0-9_]{1,16}([\[(<][A-Za-z0-9_+:/\-, =]{1,80}[\])>])?\[pyarrow\]"
 )
 _MAX_COLUMNS = 100_000
+_TIME = re.compile(r"-?\d{4,6}-\d\d-\d\d([T ]\d\d|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,11 @@ class Column:
         Physical unit, for display.
     sensitive
         Whether the value is personal and must not leave as an extreme or a rare category.
+    masses
+        Numbers of an ``integer`` or ``float`` that many rows share (the zero of an amount), in rising order.
+    pii
+        What personal data it holds: ``email``, ``phone``, ``name``, ``iban``, …, see :mod:`zoo.data.table_pii`. Such
+        an ``identifier`` or ``text`` is made up.
     """
 
     name: str
@@ -94,18 +105,22 @@ class Column:
     pattern: str | None = None
     unit: str | None = None
     sensitive: bool = False
+    masses: tuple[float, ...] = ()
+    pii: str | None = None
 
     def __post_init__(self) -> None:
         where = f"schema: column {self.name!r}"
         if not isinstance(self.name, str):
             raise SchemaError(f"{where}: the name must be text; rename it with df.rename(columns=str)")
         for what, value, known in (("kind", self.kind, KINDS), ("role", self.role, ROLES)):
-            if value not in known:
+            if not isinstance(value, str) or value not in known:
                 raise SchemaError(f"{where}: unknown {what} {value!r}; {nearest(str(value), known)}")
+        self._check_types(where)
         if not isinstance(self.dtype, str) or not _DTYPE.fullmatch(self.dtype):
             raise SchemaError(f"{where}: unknown dtype {self.dtype!r}; give a pandas dtype such as 'int64'")
         object.__setattr__(self, "categories", tuple(self.categories))
         object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "masses", tuple(self.masses))
         if self.kind in ("category", "ordinal", "boolean") and not self.categories:
             raise SchemaError(f"{where}: kind {self.kind!r} needs its categories")
         if len(set(map(_key, self.categories))) != len(self.categories):
@@ -117,6 +132,34 @@ class Column:
             raise SchemaError(f"{where}: minimum {low!r} is above maximum {high!r}")
         if self.decimals is not None and not (isinstance(self.decimals, int) and 0 <= self.decimals <= 15):
             raise SchemaError(f"{where}: decimals must be a whole number from 0 to 15, not {self.decimals!r}")
+
+    def _check_types(self, where: str) -> None:
+        """Each field has its type; a file may hold anything."""
+        for name in ("nullable", "sensitive"):
+            if not isinstance(getattr(self, name), bool):
+                raise SchemaError(f"{where}: {name} must be true or false, not {getattr(self, name)!r}")
+        for name in ("pattern", "unit", "pii"):
+            if not isinstance(getattr(self, name), str | None):
+                raise SchemaError(f"{where}: {name} must be text, not {getattr(self, name)!r}")
+        for name, kinds in (("categories", (str, int, float)), ("names", (str,)), ("masses", (int, float))):
+            listed = getattr(self, name)
+            if not isinstance(listed, (list, tuple)):
+                raise SchemaError(f"{where}: {name} must be a list, not {listed!r}")
+            wrong = [v for v in listed if not isinstance(v.item() if hasattr(v, "item") else v, kinds)]
+            if wrong:
+                raise SchemaError(
+                    f"{where}: {name} cannot hold {wrong[0]!r}; write it as {'text' if str in kinds else 'a number'}"
+                )
+        for name in ("minimum", "maximum"):
+            value = getattr(self, name)
+            if value is None or self.kind in DISCRETE_KINDS | {"identifier"}:
+                continue
+            number = not isinstance(value, (str, bool)) and hasattr(value, "__float__")
+            if self.kind in ("datetime", "date"):
+                if not isinstance(value, str) or not _TIME.match(value):
+                    raise SchemaError(f"{where}: {name} must be a time like '2024-01-31', not {value!r}")
+            elif not number or value != value:
+                raise SchemaError(f"{where}: {name} must be a number, not {value!r}")
 
     @property
     def is_numeric(self) -> bool:
@@ -271,6 +314,39 @@ class Schema:
         if self.foreign_keys:
             out["foreign_keys"] = [dataclasses.asdict(k) for k in self.foreign_keys]
         return out
+
+    def to_yaml(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """The schema as YAML that a person can edit; also written to ``path`` if it is given.
+
+        Columns are a mapping of names to fields, and patterns are written out. :meth:`from_yaml` takes it back.
+        """
+        from zoo.schema_yaml import write_yaml
+
+        text = write_yaml(self.to_dict())
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_yaml(cls, source: "str | os.PathLike[str]") -> Self:
+        """Inverse of :meth:`to_yaml`; ``source`` is the path of a file, or YAML of several lines.
+
+        Raises
+        ------
+        SchemaError
+            For what is no YAML, unknown fields and impossible values; names the column and what is nearest.
+        """
+        from zoo.schema_yaml import read_yaml
+
+        plain = read_yaml(source)
+        wrong = next((name for name, fields in plain["columns"].items() if "kind" not in fields), None)
+        if wrong is not None:
+            raise SchemaError(
+                f"schema: column {wrong!r} has no kind; name it, or infer the rest from data with "
+                "zoo.infer_schema(table, 'schema.yaml')"
+            )
+        columns = [{**fields, "name": name} for name, fields in plain["columns"].items()]
+        return cls.from_dict({"modality": "tabular", **plain, "columns": columns})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

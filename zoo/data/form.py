@@ -113,8 +113,8 @@ class NativeForm(ABC):
         """
         return data, schema
 
-    def finish(self, block: Any, schema: Schema, first_row: int) -> Any:
-        """Complete a block whose first sample has number ``first_row`` in the stream.
+    def finish(self, block: Any, schema: Schema, first_row: int, seed: int = 0) -> Any:
+        """Complete a block whose first sample has number ``first_row`` in the stream of ``seed``.
 
         Tables fill their identifiers here, which are made anew and never learned. The default changes nothing.
         """

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from zoo.conditions import bounds, to_number
-from zoo.data.table_values import ISO_FORMATS, STRING_DTYPES, arrow_strings, codes_of, is_textual
+from zoo.data.table_values import ISO_FORMATS, STRING_DTYPES, arrow_strings, codes_of, is_textual, plain, plain_values
 from zoo.errors import SchemaError, nearest
 from zoo.schema import Column, Schema
 
@@ -58,6 +58,7 @@ def check_column(values: pd.Series, column: Column) -> None:
             f"{where} has dtype {values.dtype}, the schema says {column.dtype}; "
             f"use df[{column.name!r}] = df[{column.name!r}].astype({column.dtype!r})"
         )
+    values, column = plain_values(values), plain(column)
     missing = values.isna().to_numpy()
     if not column.nullable and missing.any():
         raise SchemaError(f"{where} has a missing value in row {int(np.argmax(missing))}, the schema allows none")

@@ -22,7 +22,10 @@ from zoo.data.table_values import (
     format_iso,
     frame,
     from_arrow_strings,
+    plain,
+    plain_values,
     time_unit,
+    to_dtype,
 )
 from zoo.errors import SchemaError, nearest
 from zoo.schema import Column, Schema
@@ -72,7 +75,7 @@ class TableCodec:
         self.constant = tuple(n for n, c in kinds.items() if c.kind == "constant")
         # Partials of module functions, not closures: a generator that holds a codec can be sent to a worker process.
         self._decoders: dict[str, Callable[[np.ndarray], Any]] = {}
-        for column in schema:
+        for column in map(plain, schema):
             if column.is_discrete:
                 self._decoders[column.name] = _discrete_decoder(column)
             elif column.is_time:
@@ -106,7 +109,7 @@ class TableCodec:
         """
         out = {}
         for name in (*self.discrete, *self.numeric):
-            column = self.schema[name]
+            column = plain(self.schema[name])
             if name not in data:
                 raise SchemaError(f"the table has no column {name!r}; {nearest(name, map(str, data.columns))}")
             if column.is_discrete:
@@ -118,7 +121,7 @@ class TableCodec:
                     )
             else:
                 try:
-                    out[name] = to_number(data[name], column)
+                    out[name] = to_number(plain_values(data[name]), column)
                 except (TypeError, ValueError) as error:
                     raise SchemaError(
                         f"column {name!r} holds a value that is no {column.kind}; expected dtype {column.dtype}"
@@ -160,7 +163,7 @@ class TableCodec:
             else:
                 values = np.asarray(columns[name])
                 _check_values(column, values, n)
-            out[name] = self._decoders[name](values)
+            out[name] = to_dtype(self._decoders[name](values), column.dtype)
         return frame(out, n)
 
 

@@ -1,23 +1,20 @@
 """Columns that are made anew and never learned: identifiers and free text.
 
-An identifier's *pattern* says how its values look, and the value of row i is a function of i alone that never takes
-one value twice: rows counted on, rows counted in a shuffled order, or the number i written in the mixed radix of the
+The value of row i is a function of the seed, the column's name and i alone. An identifier never takes one value twice
+within a sample: rows counted on, rows counted in a shuffled order, or the number i written in the mixed radix of the
 pattern's positions and scrambled by an invertible mixing of its digits. So values differ across blocks, batches and
 workers without anyone keeping a list, and the same row has the same value in every process. Where the data count on,
 the new values begin behind theirs; a scrambled one can only meet a real one by chance.
 
-Free text is filled with common words (in at least 10 rows, without digits) in random order: it has the look and the
-length of the column and says nothing; nothing of it is learned and its statistics mean nothing.
-
-Patterns are JSON: ``{"form": "sequence" | "shuffled", "prefix", "suffix", "width", "start", "step" | "size"}``,
-``{"form": "shape", "parts": ["AB-", ["0123456789", 4]]}`` with literals and [alphabet, how often], and for text
-``{"words": […], "count": [fewest, most], "missing": share}``.
+Text that looks like codes gets new ones of the same shapes; other free text is filled with common words (in at least
+10 rows, without digits) in random order: it has the look and the length of the column and says nothing. Nothing of it
+is learned and its statistics mean nothing. See :mod:`zoo.data.table_patterns` for the patterns.
 """
 
 import functools
 import json
 import math
-import string
+import zlib
 from typing import Any
 
 import numpy as np
@@ -25,204 +22,87 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoo.data.table_values import STRING_DTYPES, from_arrow_strings, join
+from zoo.data.table_patterns import MAX_LENGTH, MAX_SHAPES, MAX_TEXT_WORDS, MAX_WORDS
+from zoo.data.table_pii import CHECKS, FAKES, set_check
+from zoo.data.table_values import STRING_DTYPES, from_arrow_strings, join, plain, to_dtype
 from zoo.errors import SchemaError
 from zoo.schema import Column
 
-MIN_ROWS_OF_WORD = 10
-MAX_WORDS = 256
-_MAX_LENGTH = 64  # of an identifier
-_MAX_TEXT_WORDS = 2000
-_PROBE_ROWS = 20_000
-_LOREM = (
-    "lorem",
-    "ipsum",
-    "dolor",
-    "sit",
-    "amet",
-    "consectetur",
-    "adipiscing",
-    "elit",
-    "sed",
-    "do",
-    "eiusmod",
-    "tempor",
-)
-
-_HEX = string.digits + "abcdef"
-_ALPHABETS = (
-    string.digits[1:],
-    string.digits,
-    _HEX,
-    _HEX.upper(),
-    string.ascii_lowercase,
-    string.ascii_uppercase,
-    string.digits + string.ascii_lowercase,
-    string.digits + string.ascii_uppercase,
-    string.ascii_letters,
-    string.digits + string.ascii_letters,
-    string.digits + string.ascii_letters + "-_",
-)
-_NEW_EMAIL = ["user", [string.digits + string.ascii_lowercase, 9], "@example.com"]
+_LOREM = ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "adipiscing", "elit", "sed", "do", "eiusmod")
 
 
-# Finding patterns
-
-
-def integer_pattern(values: np.ndarray) -> str | None:
-    """The pattern of integers ``(n,)`` that count rows: strictly rising, or distinct and filling half their range."""
-    found = _count(values)
-    return None if found is None else json.dumps(found)
-
-
-def _count(values: np.ndarray) -> dict[str, Any] | None:
-    low, high, n = int(values.min()), int(values.max()), len(values)
-    span = high - low + 1
-    if span < n or n < 2:
-        return None
-    if bool((values[1:] > values[:-1]).all()):
-        step = int(np.gcd.reduce(np.diff(values.astype(object) if high > 2**62 else values)))
-        return {"form": "sequence", "start": high + step, "step": step}
-    if span > 2 * n or span > 2**31 or np.bincount((values - values.min()).astype(np.int64)).max() > 1:
-        return None
-    return {"form": "shuffled", "start": high + 1, "size": span}
-
-
-def identifier_pattern(values: pa.ChunkedArray) -> str | None:
-    """The common structure of distinct strings without nulls, or None when they have none."""
-    lengths = pc.min_max(pc.binary_length(values))
-    shortest, longest = lengths["min"].as_py(), lengths["max"].as_py()
-    if longest > 4 * _MAX_LENGTH or shortest == 0:
-        return None
-    if pc.all(pc.match_substring_regex(values, r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$")).as_py():
-        return json.dumps({"form": "shape", "parts": _NEW_EMAIL})
-    if longest > _MAX_LENGTH or not pc.all(pc.string_is_ascii(values)).as_py():
-        return None
-    return _numbered(values, shortest, longest) or (_shaped(values, longest) if shortest == longest else None)
-
-
-def _numbered(values: pa.ChunkedArray, shortest: int, longest: int) -> str | None:
-    """Strings that differ in one whole number only, with or without leading zeros."""
-    prefix = _common_prefix(values).rstrip(string.digits)
-    suffix = _common_prefix(pc.utf8_reverse(values))[::-1].lstrip(string.digits)
-    if len(prefix) + len(suffix) >= shortest:
-        return None
-    middle = pc.utf8_slice_codeunits(values, len(prefix), -len(suffix) if suffix else None)
-    padded = shortest == longest
-    regex = r"^[0-9]{1,18}$" if padded else r"^(0|[1-9][0-9]{0,17})$"
-    if not pc.all(pc.match_substring_regex(middle, regex)).as_py():
-        return None
-    width = longest - len(prefix) - len(suffix)
-    found = _count(pc.cast(middle, pa.int64()).to_numpy())
-    if found is not None:
-        about = {"prefix": prefix, "suffix": suffix, "width": width if padded else 1}
-        return json.dumps({**found, **about})
-    if padded:
-        return None  # a shape, which also sees that a digit never varies
-    parts = [prefix, [string.digits[1:], 1], [string.digits, width - 1], suffix]
-    return json.dumps({"form": "shape", "parts": [p for p in parts if p and p[-1] != 0]})
-
-
-def _common_prefix(values: pa.ChunkedArray) -> str:
-    ends = pc.min_max(values)  # what the first and the last in order share, all share
-    first, last = ends["min"].as_py(), ends["max"].as_py()
-    same = 0
-    while same < min(len(first), len(last)) and first[same] == last[same]:
-        same += 1
-    return first[:same]
-
-
-def _shaped(values: pa.ChunkedArray, length: int) -> str | None:
-    """ASCII strings of one length: per position the literal, or the smallest alphabet that holds what was seen."""
-    joined = pa.concat_arrays([c.cast(pa.large_string()) for c in values.chunks])
-    data = np.frombuffer(joined.buffers()[2], dtype=np.uint8)
-    start = joined.offset and np.frombuffer(joined.buffers()[1], dtype=np.int64)[joined.offset]
-    letters = data[start : start + len(joined) * length].reshape(len(joined), length)
-    parts: list[Any] = []
-    for position in range(length):
-        seen = "".join(map(chr, np.flatnonzero(np.bincount(letters[:, position], minlength=128))))
-        if len(seen) == 1:
-            literal = parts.pop() if parts and isinstance(parts[-1], str) else ""
-            parts.append(literal + seen)
-            continue
-        # Few characters that each came often are all there are (the variant digit of a UUID).
-        few = len(seen) <= 4 and len(letters) >= 10 * len(seen)
-        alphabet = seen if few else next((a for a in _ALPHABETS if set(seen) <= set(a)), None)
-        if alphabet is None:
-            return None
-        if parts and parts[-1][0] == alphabet and not isinstance(parts[-1], str):
-            parts[-1][1] += 1
-        else:
-            parts.append([alphabet, 1])
-    return json.dumps({"form": "shape", "parts": parts})
-
-
-def describe_text(values: pa.ChunkedArray, min_rows: int = MIN_ROWS_OF_WORD) -> str:
-    """What is kept of free text: words in at least ``min_rows`` rows, usual numbers of words, share of missing."""
-    present = values.drop_null()
-    step = max(1, len(present) // _PROBE_ROWS)
-    probe = present.take(pa.array(np.arange(0, len(present), step)))
-    split = pc.utf8_split_whitespace(probe)
-    split = split.combine_chunks() if isinstance(split, pa.ChunkedArray) else split
-    pairs = pa.table({"row": pc.list_parent_indices(split), "word": pc.list_flatten(split)})
-    counts = pairs.group_by(["row", "word"]).aggregate([]).column("word").value_counts()
-    words, rows = counts.field("values").to_pylist(), counts.field("counts").to_pylist()
-    common = sorted((-r, w) for w, r in zip(words, rows) if r >= min_rows and 0 < len(w) <= 24 and _is_plain(w))
-    number = pc.list_value_length(split).to_numpy()
-    fewest, most = (max(1, int(q)) for q in np.quantile(number, [0.1, 0.9])) if len(number) else (1, 1)
-    most = min(most, _MAX_TEXT_WORDS)
-    share = round(values.null_count / max(1, len(values)), 3)
-    return json.dumps(
-        {"words": [w for _, w in common[:MAX_WORDS]], "count": [min(fewest, most), most], "missing": share}
-    )
-
-
-def _is_plain(word: str) -> bool:
-    return not any(c.isdigit() or c == "@" for c in word)
-
-
-# Making values
-
-
-def fill(column: Column, first_row: int, n: int) -> Any:
+def fill(column: Column, first_row: int, n: int, seed: int = 0, missing: np.ndarray | None = None) -> Any:
     """Values of an identifier or free text column for the rows ``first_row`` to ``first_row + n``.
+
+    Parameters
+    ----------
+    column
+        Of kind ``identifier`` or ``text``.
+    first_row, n
+        Which rows.
+    seed
+        0 to 2**63 - 1; another seed gives other values.
+    missing
+        ``bool (n,)``: where a text is missing; by default drawn by the share in its pattern.
 
     Raises
     ------
     SchemaError
         If the pattern is none that this module writes, or does not fit the dtype.
     """
+    stored = column.dtype
+    column = plain(column)
     rows = np.arange(first_row, first_row + n, dtype=np.uint64)
-    if column.kind == "text":
-        if column.dtype not in STRING_DTYPES:
-            raise SchemaError(f"column {column.name!r}: free text has dtype str, string or object, not {column.dtype}")
-        return from_arrow_strings(_texts(column, _read(column.name, "text", column.pattern), rows), column.dtype)
+    with np.errstate(over="ignore"):
+        key = _mix(_mix(np.uint64(seed)) ^ np.uint64(zlib.crc32(column.name.encode())))
+        if column.kind == "text":
+            if column.dtype not in STRING_DTYPES:
+                raise SchemaError(
+                    f"column {column.name!r}: free text has dtype str, string or object, not {column.dtype}"
+                )
+            made = from_arrow_strings(_texts(column, rows, key, missing), column.dtype)
+        else:
+            made = _identifiers(column, rows, key)
+    return to_dtype(made, stored)
+
+
+def _identifiers(column: Column, rows: np.ndarray, key: np.uint64) -> Any:
     pattern = _read(column.name, "identifier", column.pattern)
     if column.dtype in STRING_DTYPES:
+        if pattern["form"] == "fake":
+            return from_arrow_strings(_fakes(pattern["of"], rows, key), column.dtype)
         if pattern["form"] == "shape":
-            return from_arrow_strings(_shapes(pattern["parts"], rows), column.dtype)
-        numbers = pa.array(_numbers(pattern, rows, 2**63)).cast(pa.large_string())
+            return from_arrow_strings(_shapes(pattern["parts"], rows, key, pattern.get("check")), column.dtype)
+        numbers = pa.array(_numbers(pattern, rows, 2**63, key)).cast(pa.large_string())
         numbers = pc.utf8_lpad(numbers, pattern.get("width", 1), "0")
-        ends = (pa.scalar(pattern.get(e, ""), pa.large_string()) for e in ("prefix", "suffix"))
-        prefix, suffix = ends
+        prefix, suffix = (pa.scalar(pattern.get(e, ""), pa.large_string()) for e in ("prefix", "suffix"))
         return from_arrow_strings(join(prefix, numbers, suffix), column.dtype)
-    if pattern["form"] == "shape" or not column.dtype.lower().lstrip("u").startswith(("int", "float")):
+    if not column.dtype.lower().lstrip("u").startswith(("int", "float")) or pattern["form"] == "fake":
         raise SchemaError(f"column {column.name!r}: an identifier of dtype {column.dtype} cannot have its pattern")
     base = np.dtype(column.dtype.lower())
     room = 2**53 if base.kind == "f" else int(np.iinfo(base).max) + 1
-    return pd.array(_numbers(pattern, rows, room).astype(base), dtype=column.dtype)  # type: ignore[call-overload]
+    if pattern["form"] == "shape":
+        try:
+            numbers = _shapes(pattern["parts"], rows, key, pattern.get("check")).cast(pa.uint64()).to_numpy()
+        except pa.ArrowException as error:
+            raise SchemaError(
+                f"column {column.name!r}: its pattern has more than digits, and its dtype is {column.dtype}"
+            ) from error
+    else:
+        numbers = _numbers(pattern, rows, room, key)
+    return pd.array(numbers.astype(base), dtype=column.dtype)
 
 
-def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int) -> np.ndarray:
+def _numbers(pattern: dict[str, Any], rows: np.ndarray, room: int, key: np.uint64) -> np.ndarray:
     """Whole numbers for rows ``uint64 (n,)``; they wrap round after ``room`` (a power of 2), when all are used."""
     if pattern["form"] == "sequence":
-        numbers = np.uint64(pattern["step"]) * rows
+        numbers = np.uint64(pattern["step"]) * (rows + key % np.uint64(pattern.get("spread", 1)))
     else:
         size = pattern["size"]
         chunk, place = rows // np.uint64(size), rows % np.uint64(size)
         # An affine permutation of 0 … size - 1; the factor is the coprime nearest below the golden section.
         factor = next(f for f in range(max(1, int(size * 0.6180339887)), 0, -1) if math.gcd(f, size) == 1)
-        moved = (place * np.uint64(factor) + _mix(chunk) % np.uint64(size)) % np.uint64(size)
+        moved = (place * np.uint64(factor) + _mix(chunk ^ key) % np.uint64(size)) % np.uint64(size)
         numbers = chunk * np.uint64(size) + moved
     if pattern["start"] < 0:  # room of these count up from there, below the type's greatest
         return (numbers & np.uint64(room - 1)).astype(np.int64) + np.int64(pattern["start"])
@@ -237,66 +117,121 @@ def _mix(state: Any) -> Any:
     return state ^ (state >> np.uint64(31))
 
 
-def _shapes(parts: list[Any], rows: np.ndarray) -> pa.Array:
-    """Strings of a shape, all different: the digits of the row number, scrambled.
+def _digits(rows: np.ndarray, radices: list[int], key: np.uint64) -> tuple[list[np.ndarray], np.ndarray]:
+    """Row numbers in a mixed radix, scrambled: digits ``[(n,), …]`` of ``radices`` and what is left above them.
 
     Each pass adds to a digit a hash of the digits before it (then of those behind it), which can be undone, so that
-    different rows keep different digits. Rows beyond what the shape can hold get a number at the end.
+    different rows keep different digits.
     """
-    alphabets = [
-        np.frombuffer(p[0].encode(), dtype=np.uint8) for p in parts if not isinstance(p, str) for _ in range(p[1])
-    ]
     digits: list[np.ndarray] = []
     rest = rows
-    for alphabet in reversed(alphabets):
-        radix = np.uint64(len(alphabet))
-        digits.append(rest % radix)
-        rest = rest // radix
+    for size in reversed(radices):
+        digits.append(rest % np.uint64(size))
+        rest = rest // np.uint64(size)
     for order in (range(len(digits)), reversed(range(len(digits)))):
-        state = _mix(rest)
+        state = _mix(rest ^ key)
         for j in order:
-            radix = np.uint64(len(alphabets[-1 - j]))
+            radix = np.uint64(radices[-1 - j])
             digits[j] = (digits[j] + state % radix) % radix
             state = _mix(state ^ digits[j])
+    return digits[::-1], rest
+
+
+def _shapes(parts: list[Any], rows: np.ndarray, key: np.uint64, check: str | None = None) -> pa.Array:
+    """Strings of a shape, all different; rows beyond what the shape can hold get a number at the end."""
+    slots = [p for part in parts for p in ([part] if isinstance(part, str) else [part[:1]] * part[1])]
+    alphabets = [np.frombuffer(s[0].encode(), dtype=np.uint8) for s in slots if not isinstance(s, str)]
+    digits, rest = _digits(rows, [len(a) for a in alphabets], key)
+    drawn = iter(zip(alphabets, digits))
     pieces: list[np.ndarray] = []
-    taken = len(digits)
-    for part in parts:
-        if isinstance(part, str):
-            literal = np.frombuffer(part.encode(), dtype=np.uint8)
+    for slot in slots:
+        if isinstance(slot, str):
+            literal = np.frombuffer(slot.encode(), dtype=np.uint8)
             pieces.append(np.broadcast_to(literal, (len(rows), len(literal))))
-            continue
-        for _ in range(part[1]):
-            taken -= 1
-            pieces.append(alphabets[-1 - taken][digits[taken].astype(np.int64)][:, None])
-    letters = np.concatenate(pieces, axis=1)
+        else:
+            alphabet, digit = next(drawn)
+            pieces.append(alphabet[digit.astype(np.int64)][:, None])
+    letters = np.ascontiguousarray(np.concatenate(pieces, axis=1))
+    if check is not None and len(letters):
+        set_check(letters, check)
     offsets = np.arange(len(rows) + 1, dtype=np.int64) * letters.shape[1]
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(letters))]
-    strings = pa.Array.from_buffers(pa.large_string(), len(rows), buffers)
-    if rest.any():
-        more = pa.array(rest).cast(pa.large_string())
-        more = pc.if_else(pa.array(rest > 0), more, pa.scalar("", pa.large_string()))
-        strings = join(strings, more)
-    return strings
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
+    return _numbered(pa.Array.from_buffers(pa.large_string(), len(rows), buffers), rest)
 
 
-def _texts(column: Column, pattern: dict[str, Any], rows: np.ndarray) -> pa.Array:
+def _fakes(kind: str, rows: np.ndarray, key: np.uint64, numbered: bool = True) -> pa.Array:
+    """Made-up personal data; rows beyond the number of combinations get a number at the end, if ``numbered``."""
+    slots = FAKES[kind]
+    digits, rest = _digits(rows, [len(s) for s in slots if not isinstance(s, str)], key)
+    drawn = iter(digits)
+    pieces = [
+        pa.scalar(slot, pa.large_string())
+        if isinstance(slot, str)
+        else pa.array(slot, pa.large_string()).take(pa.array(next(drawn).astype(np.int64)))
+        for slot in slots
+    ]
+    strings = join(*pieces)
+    return _numbered(strings, rest) if numbered else strings
+
+
+def _numbered(strings: pa.Array, rest: np.ndarray) -> pa.Array:
+    if not rest.any():
+        return strings
+    more = pa.array(rest).cast(pa.large_string())
+    return join(strings, pc.if_else(pa.array(rest > 0), more, pa.scalar("", pa.large_string())))
+
+
+def _texts(column: Column, rows: np.ndarray, key: np.uint64, missing: np.ndarray | None) -> pa.Array:
+    pattern = _read(column.name, "text", column.pattern)
+    chance = _mix(rows ^ key)
+    if "fake" in pattern:
+        texts = _fakes(pattern["fake"], rows, key, numbered=False)
+    elif "shapes" in pattern:
+        texts = _mixed_shapes(pattern, chance)
+    else:
+        texts = _sentences(pattern, chance)
+    if column.maximum is not None:
+        texts = pc.utf8_slice_codeunits(texts, 0, int(column.maximum))
+    if column.minimum is not None:
+        texts = pc.utf8_rpad(texts, int(column.minimum), ".")
+    if missing is None and pattern["missing"]:
+        missing = _mix(chance) < np.uint64(min(pattern["missing"], 1.0) * (2**64 - 2**11))
+    if column.nullable and missing is not None:
+        texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.large_string()), texts)
+    return texts
+
+
+def _mixed_shapes(pattern: dict[str, Any], chance: np.ndarray) -> pa.Array:
+    """Codes, each of one of the shapes; they may repeat, as those of the column do."""
+    weights = np.array([weight for weight, _ in pattern["shapes"]], dtype=np.float64)
+    ends = np.cumsum(weights) / weights.sum()
+    drawn = (_mix(chance ^ np.uint64(1)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    which = np.minimum(np.searchsorted(ends, drawn, side="right"), len(ends) - 1)
+    made, order = [], []
+    for i, (_, parts) in enumerate(pattern["shapes"]):
+        mine = np.flatnonzero(which == i)
+        room = math.prod(len(p[0]) ** p[1] for p in parts if not isinstance(p, str))
+        made.append(_shapes(parts, chance[mine] % np.uint64(min(room, 2**63)), np.uint64(0), pattern.get("check")))
+        order.append(mine)
+    back = np.empty(len(chance), dtype=np.int64)
+    back[np.concatenate(order)] = np.arange(len(chance))
+    return pa.concat_arrays(made).take(pa.array(back))
+
+
+def _sentences(pattern: dict[str, Any], chance: np.ndarray) -> pa.Array:
     words = pa.array(pattern["words"] or _LOREM, pa.large_string())
     fewest, most = pattern["count"]
-    chance = _mix(rows)
     count = (np.uint64(fewest) + chance % np.uint64(most - fewest + 1)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(count)])
     row_of = np.repeat(chance, count)
     place = _mix(row_of ^ np.arange(len(row_of), dtype=np.uint64) - np.repeat(offsets[:-1], count).astype(np.uint64))
     chosen = words.take(pa.array((place % np.uint64(len(words))).astype(np.int64)))
-    texts = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), pa.scalar(" ", pa.large_string()))
-    if column.maximum is not None:
-        texts = pc.utf8_slice_codeunits(texts, 0, int(column.maximum))
-    if column.minimum is not None:
-        texts = pc.utf8_rpad(texts, int(column.minimum), ".")
-    if column.nullable and pattern["missing"]:
-        missing = _mix(chance) < np.uint64(min(pattern["missing"], 1.0) * (2**64 - 2**11))
-        texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.large_string()), texts)
-    return texts
+    return pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), pa.scalar(" ", pa.large_string()))
+
+
+def missing_with(column: Column) -> str | None:
+    """The column whose missing values a text column shares, row by row."""
+    return None if column.kind != "text" else _read(column.name, "text", column.pattern).get("together")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -320,33 +255,51 @@ def _whole(value: Any, low: int, high: int) -> bool:
 
 
 def _sound_text(found: dict[str, Any]) -> bool:
+    kept = set(found) - {"together"}
+    if not 0 <= found["missing"] <= 1 or not isinstance(found.get("together", ""), str):
+        return False
+    if "fake" in found:
+        return kept == {"fake", "missing"} and found["fake"] in FAKES
+    if "shapes" in found:
+        shapes = found["shapes"]
+        sound = all(_whole(w, 1, 2**53) and _sound_parts(parts, found.get("check")) for w, parts in shapes)
+        return sound and kept - {"check"} == {"shapes", "missing"} and 1 <= len(shapes) <= MAX_SHAPES
     words, (fewest, most) = found["words"], found["count"]
     return (
-        set(found) == {"words", "count", "missing"}
+        kept == {"words", "count", "missing"}
         and len(words) <= MAX_WORDS
         and all(isinstance(w, str) and len(w) <= 24 for w in words)
-        and _whole(most, 1, _MAX_TEXT_WORDS)
+        and _whole(most, 1, MAX_TEXT_WORDS)
         and _whole(fewest, 1, most)
-        and 0 <= found["missing"] <= 1
     )
 
 
+def _sound_parts(parts: list[Any], check: Any) -> bool:
+    loose = [p for p in parts if not isinstance(p, str)]
+    sound = all(
+        isinstance(a, str) and a.isascii() and len(set(a)) == len(a) > 1 and _whole(n, 1, MAX_LENGTH) for a, n in loose
+    )
+    length = sum(len(p) for p in parts if isinstance(p, str)) + sum(n for _, n in loose)
+    if not sound or length > 4 * MAX_LENGTH or not all(p.isascii() for p in parts if isinstance(p, str)):
+        return False
+    if check is None:
+        return True
+    digits = sum(c.isdigit() for p in parts for c in (p if isinstance(p, str) else p[0]))
+    return check in CHECKS.values() and length >= 5 and digits > 0
+
+
 def _sound_identifier(found: dict[str, Any]) -> bool:
+    if found["form"] == "fake":
+        return set(found) == {"form", "of"} and found["of"] in FAKES
     if found["form"] == "shape":
-        parts = found["parts"]
-        loose = [p for p in parts if not isinstance(p, str)]
-        sound = all(
-            isinstance(a, str) and a.isascii() and len(set(a)) == len(a) > 1 and _whole(n, 1, 64) for a, n in loose
-        )
-        length = sum(len(p) for p in parts if isinstance(p, str)) + sum(n for _, n in loose)
-        return sound and set(found) == {"form", "parts"} and bool(loose) and length <= 4 * _MAX_LENGTH
+        loose = any(not isinstance(p, str) for p in found["parts"])
+        return loose and set(found) <= {"form", "parts", "check"} and _sound_parts(found["parts"], found.get("check"))
     extra = {"sequence": "step", "shuffled": "size"}[found["form"]]
     return (
-        set(found) <= {"form", "start", extra, "prefix", "suffix", "width"}
+        set(found) <= {"form", "start", extra, "spread", "prefix", "suffix", "width"}
         and _whole(found["start"], -(2**63), 2**65)
         and _whole(found[extra], 1, 2**31 if extra == "size" else 2**63)
-        and _whole(found.get("width", 1), 0, _MAX_LENGTH)
-        and all(
-            isinstance(found.get(e, ""), str) and len(found.get(e, "")) <= _MAX_LENGTH for e in ("prefix", "suffix")
-        )
+        and _whole(found.get("spread", 1), 1, 2**31)
+        and _whole(found.get("width", 1), 0, MAX_LENGTH)
+        and all(isinstance(found.get(e, ""), str) and len(found.get(e, "")) <= MAX_LENGTH for e in ("prefix", "suffix"))
     )

@@ -5,18 +5,13 @@ What can go wrong with a file (not there, empty, cut short, another encoding, a 
 its text says: numbers, booleans and text, where an empty field is a missing value and times stay text.
 """
 
-import codecs
-import csv
 import datetime as dt
 import gzip
-import io
 import json
-import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,18 +20,18 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from zoo.atomic import atomic_file
+from zoo.data.table_csv import create_bytes, one_line, open_bytes, read_csv, refuse_twice, write_csv, wrong_encoding
+from zoo.data.table_values import arrow_type
 from zoo.errors import DataError, nearest
 
 ACCEPTED = "a .csv, .tsv, .jsonl (each also with .gz), .parquet, .arrow or .feather file, or a folder of Parquet files"
 
-# How a missing number is spelled beside the empty field; in a column of text these stay text ("NA" is Namibia).
-_MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "n/a")
 _DTYPES = b"zoo.dtypes"  # key of the file's metadata
 _PLAIN = (str, int, float)  # categories that JSON can write; bool is an int
 _JSON_ROWS = 10_000  # rows that are Python objects at one time
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, *, dtypes: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Read a table.
 
     Parameters
@@ -44,6 +39,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     path
         A ``.csv``, ``.tsv``, ``.jsonl`` (or ``.ndjson``; each also with ``.gz``), ``.parquet``, ``.arrow`` or
         ``.feather`` file, or a folder of Parquet files. Text is UTF-8, with or without a byte-order mark.
+    dtypes
+        Columns of a text file that are to be read as text: those whose dtype is ``str``, ``string`` or ``object``.
 
     Returns
     -------
@@ -65,20 +62,21 @@ def read_table(path: str | Path) -> pd.DataFrame:
             reader = _by_suffix(source, _READERS)
             if source.stat().st_size == 0:
                 raise DataError(f"{source} is empty; give a file with a header and rows")
-            table = reader(source)
+            texts = {name for name, dtype in (dtypes or {}).items() if dtype in ("str", "string", "object")}
+            table = reader(source, texts) if reader in _CSV else reader(source)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {source}{_siblings(source)}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{source} is no complete gzip file ({error}); fetch or compress it again") from error
     except pa.ArrowException as error:
-        raise DataError(f"{source} is damaged or no {_kind(source)} file: {_line(error)}; write it again") from error
+        raise DataError(f"{source} is damaged or no {_kind(source)} file: {one_line(error)}; write it again") from error
     except OSError as error:
         if error.errno is None:  # Arrow's own, about what the file holds
             raise DataError(
-                f"{source} is damaged or no {_kind(source)} file: {_line(error)}; write it again"
+                f"{source} is damaged or no {_kind(source)} file: {one_line(error)}; write it again"
             ) from error
         raise DataError(f"cannot read {source}: {error.strerror}; give a file that you may read") from error
-    _refuse_twice(table.columns, str(source))
+    refuse_twice(table.columns, str(source))
     return table
 
 
@@ -100,13 +98,13 @@ def write_table(data: pd.DataFrame, path: str | Path) -> None:
     """
     target = Path(path).expanduser()
     writer = _by_suffix(target, _WRITERS)
-    _refuse_twice(data.columns, "the table")
+    refuse_twice(data.columns, "the table")
     with atomic_file(str(target)) as temporary:
         try:
             writer(data, temporary)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError) as error:
             raise DataError(
-                f"the table cannot be written to {target}: {_line(error)}; cast that column first"
+                f"the table cannot be written to {target}: {one_line(error)}; cast that column first"
             ) from error
 
 
@@ -133,149 +131,6 @@ def _siblings(path: Path) -> str:
     return f"; {nearest(path.name, names)}" if names else f"; {path.parent} is an empty folder"
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _refuse_twice(names: Any, where: str) -> None:
-    seen: set[Any] = set()
-    for name in names:
-        if name in seen:
-            raise DataError(f"{where} has column {name!r} twice; rename or drop one of them")
-        seen.add(name)
-
-
-# CSV
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, decompressed when it is gzip by name."""
-    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        yield cast(IO[bytes], file)
-
-
-@contextmanager
-def _create(path: str) -> Iterator[IO[bytes]]:
-    """A new file; gzip by name, without its time and name inside, so that the same table gives the same bytes."""
-    with open(path, "wb") as file:
-        if path.endswith(".gz"):
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
-                yield cast(IO[bytes], compressed)
-        else:
-            yield file
-
-
-def _read_csv(path: Path, separator: str) -> pd.DataFrame:
-    try:
-        names = _header(path, separator)
-        missing = {name: [""] for name in names}
-        table = _parse_csv(path, separator, missing)
-        spelled = [name for name in names if _is_spelled_number(table[name])]
-        if spelled:
-            table = _parse_csv(path, separator, missing | {name: ["", *_MISSING] for name in spelled})
-        if len(table) and table.iloc[:, -1].isna().any():
-            _refuse_short_rows(path, separator, len(names))
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(path) from error
-    except (pd.errors.ParserError, csv.Error) as error:
-        why = _line(error).removeprefix("Error tokenizing data. C error: ")
-        raise DataError(f"{path} is no valid CSV file: {why}; correct that line") from error
-    return table
-
-
-def _header(path: Path, separator: str) -> list[str]:
-    """The column names, checked; pandas would rename those that stand twice, and take surplus fields as an index."""
-    with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        rows = (row for row in csv.reader(text, delimiter=separator) if row)
-        names = next(rows, [])
-        first = next(rows, None)
-    if not names or names == [""]:
-        raise DataError(f"{path} has no header; its first line must name the columns")
-    for i, name in enumerate(names):
-        if not name:
-            raise DataError(f"{path}: column {i + 1} has no name; name it, or write the table with index=False")
-    _refuse_twice(names, str(path))
-    if first is not None and len(first) != len(names):
-        raise DataError(f"{path}: the header names {len(names)} columns, the first row has {len(first)} fields")
-    return names
-
-
-def _parse_csv(path: Path, separator: str, missing: dict[str, list[str]]) -> pd.DataFrame:
-    with _open(path) as file:
-        return pd.read_csv(
-            file,
-            sep=separator,
-            encoding="utf-8-sig",
-            index_col=False,
-            keep_default_na=False,
-            na_values=missing,
-            float_precision="round_trip",  # what was written is what is read
-            low_memory=False,  # one type a column
-        )
-
-
-def _is_spelled_number(values: pd.Series) -> bool:
-    """Whether a column of text would be numbers if some of its values were taken as missing."""
-    if not isinstance(values.dtype, pd.StringDtype):
-        return False
-    spelled = values.isin(_MISSING)
-    if not spelled.any():
-        return False
-    try:
-        pd.to_numeric(values[~spelled].dropna())
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _refuse_short_rows(path: Path, separator: str, width: int) -> None:
-    """pandas fills rows that lack fields, as the last line of a cut file does, with missing values."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=separator)
-            for row in reader:
-                if row and len(row) < width:
-                    raise DataError(
-                        f"{path}: line {reader.line_num} has {len(row)} fields, the header names {width} columns; "
-                        "was the file cut? Complete that line"
-                    )
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _wrong_encoding(path: Path) -> DataError:
-    """Where the first byte that is no UTF-8 stands."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line, offset = 1, 0
-    with _open(path) as file:
-        for content in file:
-            try:
-                decoder.decode(content)
-            except UnicodeDecodeError as error:
-                wrong = error.object[error.start]
-                return DataError(
-                    f"{path} is not UTF-8: byte 0x{wrong:02x} in line {line}, at byte {offset + error.start}; "
-                    "save it as UTF-8, or read it with pandas.read_csv(path, encoding='latin-1') and pass the table"
-                )
-            line, offset = line + 1, offset + len(content)
-    return DataError(f"{path} is not UTF-8: it ends inside a character; was the file cut? Save it again")
-
-
-def _write_csv(data: pd.DataFrame, path: str, separator: str) -> None:
-    with _create(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-        write_csv_rows(data, text, separator=separator)
-
-
-def write_csv_rows(data: pd.DataFrame, text: IO[str], *, separator: str = ",", header: bool = True) -> None:
-    """Append rows of CSV; text is quoted throughout when it holds a carriage return, which is not quoted by default."""
-    texts = data.select_dtypes(exclude=["number", "bool", "datetime", "timedelta"])
-    found = any(texts[name].astype("str").str.contains("\r", regex=False).any() for name in texts)
-    quoting: Literal[0, 2] = 2 if found or any("\r" in str(n) for n in data.columns) else 0  # non-numbers or minimal
-    data.to_csv(text, index=False, sep=separator, header=header, quoting=quoting)
-
-
 # Parquet and Arrow
 
 
@@ -283,12 +138,12 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     files = [p for p in folder.rglob("*") if p.suffix.lower() in (".parquet", ".pq")]
     if not any(not p.name.startswith((".", "_")) for p in files):
         raise DataError(f"folder {folder} holds no .parquet file; give {ACCEPTED}")
-    return _frame(pq.read_table(folder, partitioning="hive"), str(folder))
+    return frame_of(pq.read_table(folder, partitioning="hive"), str(folder))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     with pq.ParquetFile(path) as file:
-        return _frame(file.read(), str(path))
+        return frame_of(file.read(), str(path))
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -296,12 +151,12 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         opened = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-        return _frame(opened.read_all(), str(path))
+        return frame_of(opened.read_all(), str(path))
 
 
-def _frame(table: pa.Table, where: str) -> pd.DataFrame:
+def frame_of(table: pa.Table, where: str) -> pd.DataFrame:
     """pandas' table, with the dtypes it was written with."""
-    _refuse_twice(table.column_names, where)
+    refuse_twice(table.column_names, where)
     metadata = table.schema.metadata or {}
     out = table.to_pandas()
     if not isinstance(out.index, pd.RangeIndex) and all(name is not None for name in out.index.names):
@@ -333,6 +188,8 @@ def _restore(values: pd.Series, about: dict[str, Any]) -> pd.Series:
         return values.astype(pd.CategoricalDtype(of, ordered=about["ordered"]))
     if str(values.dtype) == about["dtype"]:
         return values
+    if about["dtype"].endswith("[pyarrow]"):
+        return values.astype(pd.ArrowDtype(arrow_type(about["dtype"])))
     restored = values.astype(about["dtype"])
     return restored.where(values.notna(), None) if about["dtype"] == "object" else restored
 
@@ -352,16 +209,16 @@ def _write_arrow(data: pd.DataFrame, path: str) -> None:
 
 def _read_json(path: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    with _open(path) as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 rows.append(_json_row(line.decode("utf-8-sig" if number == 1 else "utf-8")))
             except UnicodeDecodeError as error:
-                raise _wrong_encoding(path) from error
+                raise wrong_encoding(path) from error
             except ValueError as error:
-                raise DataError(f"{path}: line {number} is no JSON object ({_line(error)}); correct it") from error
+                raise DataError(f"{path}: line {number} is no JSON object ({one_line(error)}); correct it") from error
     if not rows:
         raise DataError(f"{path} holds no rows; give one JSON object a line")
     return pd.DataFrame(rows)
@@ -380,7 +237,7 @@ def _json_row(line: str) -> dict[str, Any]:
 
 
 def _write_json(data: pd.DataFrame, path: str) -> None:
-    with _create(path) as file:
+    with create_bytes(path) as file:
         for start in range(0, len(data), _JSON_ROWS):
             for row in to_arrow(data.iloc[start : start + _JSON_ROWS]).to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False, default=_as_json).encode() + b"\n")
@@ -396,16 +253,21 @@ def _as_json(value: Any) -> Any:
     return str(value)
 
 
-def _csv_reader(separator: str) -> Callable[[Path], pd.DataFrame]:
-    return lambda path: _read_csv(path, separator)
+def _read_commas(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
+    return read_csv(path, ",", texts)
+
+
+def _read_tabs(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
+    return read_csv(path, "\t", texts)
 
 
 def _csv_writer(separator: str) -> Callable[[pd.DataFrame, str], None]:
-    return lambda data, path: _write_csv(data, path, separator)
+    return lambda data, path: write_csv(data, path, separator)
 
 
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    **{f"{s}{z}": _csv_reader(c) for s, c in ((".csv", ","), (".tsv", "\t")) for z in ("", ".gz")},
+_CSV = (_read_commas, _read_tabs)
+_READERS: dict[str, Callable[..., pd.DataFrame]] = {
+    **{f"{s}{z}": read for s, read in ((".csv", _read_commas), (".tsv", _read_tabs)) for z in ("", ".gz")},
     **{f"{s}{z}": _read_json for s in (".jsonl", ".ndjson") for z in ("", ".gz")},
     **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".arrow", ".feather"), _read_arrow),

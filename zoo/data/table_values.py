@@ -5,6 +5,9 @@ the functions here, so that one spelling of a dtype is handled in one place. All
 turned into Python objects unless the column's dtype is ``object``.
 """
 
+import dataclasses
+import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -48,6 +51,111 @@ def frame(columns: dict[str, Any], n: int) -> pd.DataFrame:
     index = pd.RangeIndex(n)
     kept = {k: pd.Series(v, index=index, dtype=object, copy=False) if v.dtype == "O" else v for k, v in columns.items()}
     return pd.DataFrame(kept, index=index, copy=False)
+
+
+# Arrow-backed dtypes: worked on as pandas' own, and given back as they came
+
+
+_ARROW = "[pyarrow]"
+_ARROW_PLAIN = {
+    "halffloat": "Float32",
+    "float": "Float32",
+    "double": "Float64",
+    "bool": "boolean",
+    "string": "string",
+    "large_string": "string",
+    "string_view": "string",
+    "date32[day]": "object",
+    "date64[ms]": "object",
+} | {f"{u}int{size}": f"{u.upper()}Int{size}" for u in ("", "u") for size in (8, 16, 32, 64)}
+
+
+@functools.cache
+def arrow_type(dtype: str) -> pa.DataType | None:
+    """The Arrow type that a dtype like ``int64[pyarrow]`` names; None for pandas' own dtypes.
+
+    Raises
+    ------
+    SchemaError
+        If tables of that type cannot be learned.
+    """
+    if not dtype.endswith(_ARROW):
+        return None
+    name = dtype.removesuffix(_ARROW)
+    if name in _ARROW_PLAIN:
+        return pa.type_for_alias({"date32[day]": "date32", "date64[ms]": "date64"}.get(name, name))
+    if found := re.fullmatch(r"timestamp\[(s|ms|us|ns)(?:, tz=([A-Za-z0-9_+:/\-]{1,64}))?\]", name):
+        return pa.timestamp(found[1], found[2])
+    if found := re.fullmatch(r"duration\[(s|ms|us|ns)\]", name):
+        return pa.duration(found[1])
+    if found := re.fullmatch(r"decimal(128|256)\((\d{1,2}), (\d{1,2})\)", name):
+        return (pa.decimal128 if found[1] == "128" else pa.decimal256)(int(found[2]), int(found[3]))
+    if found := re.fullmatch(r"dictionary<values=(large_)?string, indices=(u?int\d+), ordered=([01])>", name):
+        values = pa.large_string() if found[1] else pa.string()
+        return pa.dictionary(pa.type_for_alias(found[2]), values, ordered=found[3] == "1")
+    raise SchemaError(f"the dtype {dtype} cannot be learned; cast that column to text, a number or a time")
+
+
+@functools.cache
+def plain_dtype(dtype: str) -> str:
+    """pandas' own dtype for an Arrow-backed one; other dtypes as they are."""
+    found = arrow_type(dtype)
+    if found is None:
+        return dtype
+    if pa.types.is_timestamp(found):
+        return f"datetime64[{found.unit}{f', {found.tz}' if found.tz else ''}]"
+    if pa.types.is_duration(found):
+        return f"timedelta64[{found.unit}]"
+    if pa.types.is_decimal(found):
+        return "Float64"
+    if pa.types.is_dictionary(found):
+        return "category"
+    return _ARROW_PLAIN[dtype.removesuffix(_ARROW)]
+
+
+def plain(column: Column) -> Column:
+    """The column as if it were stored in pandas' own dtype."""
+    if not column.dtype.endswith(_ARROW):
+        return column
+    return dataclasses.replace(column, dtype=plain_dtype(column.dtype))
+
+
+def plain_values(values: pd.Series) -> pd.Series:
+    """The values of an Arrow-backed column in pandas' own dtype; others as they are."""
+    if not isinstance(values.dtype, pd.ArrowDtype):
+        return values
+    dtype, kept = plain_dtype(str(values.dtype)), values.dtype.pyarrow_dtype
+    array: Any = pa.array(values.array)
+    if dtype == "string":
+        made: Any = from_arrow_strings(array.cast(pa.large_string()), "string")
+    elif dtype == "object":
+        made = pd.Series(array.to_pandas(date_as_object=True), dtype=object).array
+    elif pa.types.is_dictionary(kept):
+        made = pd.Series(array.to_pandas()).array
+    else:
+        of_float = pa.types.is_decimal(kept) or pa.types.is_float16(kept)
+        floats = array.cast(pa.float64()) if of_float else None
+        given = values if floats is None else pd.Series(floats.to_pandas())
+        made = given.astype(dtype).array  # type: ignore[call-overload]
+    return pd.Series(made, index=values.index, name=values.name, copy=False)
+
+
+def to_dtype(values: Any, dtype: str) -> Any:
+    """A pandas array in the Arrow-backed dtype that a schema names; unchanged for pandas' own dtypes."""
+    target = arrow_type(dtype)
+    if target is None:
+        return values
+    array: Any = pa.array(pd.Series(values, copy=False), from_pandas=True)
+    if pa.types.is_decimal(target):
+        array = pc.round(array, ndigits=target.scale)
+    if pa.types.is_dictionary(target):
+        words = [str(c) for c in values.categories]
+        array = pa.DictionaryArray.from_arrays(
+            array.indices.cast(target.index_type), pa.array(words, target.value_type)
+        )
+        array = array.cast(target)
+    make: Any = pd.arrays.ArrowExtensionArray
+    return make(pa.chunked_array([array] if isinstance(array, pa.Array) else array.chunks).cast(target))
 
 
 def string_dtype(dtype: str) -> Any:
@@ -123,6 +231,7 @@ def format_iso(times: np.ndarray, pattern: str) -> pa.Array:
 
 def time_unit(column: Column) -> str:
     """The NumPy unit to which values of a time column are rounded: the pattern's, else the dtype's, else days."""
+    column = plain(column)
     if column.kind == "duration":
         if column.pattern is not None:
             if column.pattern not in DURATION_UNITS:
@@ -192,6 +301,7 @@ def category_dtype(column: Column) -> pd.CategoricalDtype:
 
 def codes_of(series: pd.Series, column: Column) -> np.ndarray:
     """Codes ``int64 (n,)`` of a discrete column, -1 where missing and -2 where the value is no category."""
+    series, column = plain_values(series), plain(column)
     if isinstance(series.dtype, pd.CategoricalDtype):
         place = series.cat.codes.to_numpy()
         known = pd.Index(list(column.categories)).get_indexer(series.cat.categories)

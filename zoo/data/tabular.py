@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from zoo.data.form import NativeForm
 from zoo.data.table_check import check_table, equal_tables
-from zoo.data.table_fill import fill
+from zoo.data.table_fill import fill, missing_with
 from zoo.data.table_schema import infer_schema
-from zoo.data.table_values import category_dtype, codes_of, frame
+from zoo.data.table_values import category_dtype, codes_of, frame, plain, plain_values
 from zoo.errors import DataError, SchemaError
 from zoo.schema import Column, Schema
 
@@ -96,17 +96,20 @@ class TableForm(NativeForm):
 
         return protect_table(data, schema)
 
-    def finish(self, block: pd.DataFrame, schema: Schema, first_row: int) -> pd.DataFrame:
+    def finish(self, block: pd.DataFrame, schema: Schema, first_row: int, seed: int = 0) -> pd.DataFrame:
         """Fill identifiers and free text that the block lacks, and bring all columns into the schema's order."""
-        columns = {}
+        made: dict[str, Any] = {}
         for column in schema:
             if column.name in block:
-                columns[column.name] = block[column.name].array
+                made[column.name] = block[column.name].array
             elif column.kind in ("identifier", "text"):
-                columns[column.name] = fill(column, first_row, len(block))
+                other = missing_with(column)
+                known = made.get(other) if other in made else block[other].array if other in block else None
+                missing = None if known is None else np.asarray(pd.isna(known))
+                made[column.name] = fill(column, first_row, len(block), seed, missing)
             else:
                 raise SchemaError(f"the block lacks column {column.name!r}, which has to be sampled")
-        return frame(columns, len(block))
+        return frame(made, len(block))
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -219,6 +222,7 @@ def column_feature(column: Column) -> Any:
     """The Hugging Face feature of one column."""
     import datasets
 
+    column = plain(column)
     if is_class_label(column):
         return datasets.ClassLabel(names=list(column.categories))
     if column.kind == "date" and column.dtype == "object":
@@ -245,6 +249,7 @@ def is_class_label(column: Column) -> bool:
 
 def column_to_arrow(values: pd.Series, column: Column) -> pa.Array | pa.ChunkedArray:
     """One column in the storage type of :func:`column_feature`."""
+    values, column = plain_values(values), plain(column)
     if is_class_label(column):
         codes = codes_of(values, column)
         return pa.array(codes, mask=codes < 0 if column.nullable else None)

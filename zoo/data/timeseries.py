@@ -149,14 +149,14 @@ class SeriesForm(NativeForm):
     def protect(self, data: SeriesBatch, schema: Schema) -> tuple[SeriesBatch, Schema]:
         return protect_series(data, schema)
 
-    def finish(self, block: SeriesBatch, schema: Schema, first_row: int) -> SeriesBatch:
+    def finish(self, block: SeriesBatch, schema: Schema, first_row: int, seed: int = 0) -> SeriesBatch:
         """Make identifiers and free texts among the attributes, bring all into the schema's order, and pad."""
         columns = {}
         for column in statics(schema):
             if column.name in block.static:
                 columns[column.name] = block.static[column.name].array
             elif column.kind in ("identifier", "text"):
-                columns[column.name] = fill(column, first_row, len(block))
+                columns[column.name] = fill(column, first_row, len(block), seed)
             else:
                 raise SchemaError(f"the block lacks the static attribute {column.name!r}, which has to be sampled")
         static = pd.DataFrame(columns, index=pd.RangeIndex(len(block)), copy=False)
