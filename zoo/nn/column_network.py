@@ -6,6 +6,7 @@ arXiv 1310.1757 (any order by one network). The hidden layer is a sum over the c
 so that sampling adds one row of a table a column and never multiplies by one-hot vectors.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.training.schedule import warmup_cosine
+
+
+_ORDERS = 16  # in a batch
 
 
 class ColumnNetwork(nn.Module):
@@ -61,34 +65,38 @@ class ColumnNetwork(nn.Module):
         return out
 
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
-        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, each under the columns ``given (B, D, D)``:
-        ``given[b, j, k]`` says whether row b's column k is seen when its column j is predicted.
+        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, each given others under G orders, one a G-th of the rows.
+
+        ``given[g, j, k]``, ``(G, D, D)``, says whether column k is seen when column j is predicted.
         """
-        values = self.embed[codes + self.first]  # (B, D, H)
-        seen = torch.bmm(given.to(values.dtype), values)  # (B, D, H)
-        hidden = torch.relu(seen + self.bias).transpose(0, 1)  # (D, B, H)
+        groups, columns, _ = given.shape
+        index = (codes + self.first).reshape(groups, -1, columns).transpose(1, 2)  # (G, D, b), G * b = B
+        values = nn.functional.embedding(index, self.embed)  # (G, D, b, H)
+        seen = torch.bmm(given.to(values.dtype), values.flatten(2)).view_as(values)  # (G, D, b, H)
+        hidden = torch.relu(seen + self.bias[:, None])  # (G, D, b, H)
+        hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
-        heads, biases = self.head.split(self.sizes), self.head_bias.split(self.sizes)
         losses = []
-        for j, (head, bias) in enumerate(zip(heads, biases, strict=True)):
-            logits = torch.addmm(bias, inner[j], head.T)  # (B, K_j)
-            losses.append(nn.functional.cross_entropy(logits, codes[:, j], reduction="none"))
+        parts = zip(inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True)
+        for mine, target, head, bias in parts:
+            logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
+            losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))
         return torch.stack(losses)  # (D, B)
 
 
-def draw_orders(rows: int, owner: Tensor, fixed: float) -> Tensor:
-    """Which columns are given to which, ``bool (rows, D, D)``, under a random order a row.
+def draw_orders(count: int, owner: Tensor, fixed: float) -> Tensor:
+    """Which columns are seen when each is predicted, ``bool (count, D, D)``, under random orders.
 
-    A share ``fixed`` of the rows has the order of the columns itself. In the others each column falls into one of
-    three groups: those of the first come first, then those of the second, then the rest, each in the order of the
-    columns. These are the orders that sampling needs (what is given, what is asked for otherwise, the rest), and far
-    fewer than all. Columns with one ``owner (D,)``, the digits of one column, stay together.
+    A share ``fixed`` of them is the order of the columns itself. In the others each column falls into one of three
+    groups: those of the first come first, then those of the second, then the rest, each in the order of the columns.
+    These are the orders that sampling needs (what is given, what is asked for otherwise, the rest), and far fewer than
+    all. Columns with one ``owner (D,)``, the digits of one column, stay together.
     """
     columns = int(owner[-1]) + 1
-    cuts = torch.rand(rows, 2, 1, device=owner.device)
-    place = torch.rand(rows, 1, columns, device=owner.device)
-    group = (place > cuts).sum(1)[:, owner]  # (rows, D): 0, 1 or 2
-    group[: round(fixed * rows)] = 0  # the rows of a batch are shuffled already
+    cuts = torch.rand(count, 2, 1, device=owner.device)
+    place = torch.rand(count, 1, columns, device=owner.device)
+    group = (place > cuts).sum(1)[:, owner]  # (count, D): 0, 1 or 2
+    group[: round(fixed * count)] = 0
     rank = group * len(owner) + torch.arange(len(owner), device=owner.device)
     return rank[:, None, :] < rank[:, :, None]
 
@@ -120,14 +128,17 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor], index: int) -> Tensor:
         codes = batch[0].long()  # (B, D)
-        given = draw_orders(len(codes), self.owner, self.fixed)  # (B, D, D)
+        orders = math.gcd(len(codes), _ORDERS)
+        # A last batch that no two divide has one order, fixed or not by chance.
+        fixed = self.fixed if orders > 1 else float(torch.rand(()) < self.fixed)
+        given = draw_orders(orders, self.owner, fixed)  # (G, D, D)
         loss = self.network.nll(codes, given).sum(0).mean()
         self.log("loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor], index: int) -> None:
         codes = batch[0].long()  # (B, D)
-        given = draw_orders(len(codes), self.owner, 1.0)
+        given = draw_orders(1, self.owner, 1.0)
         self.log("val_loss", self.network.nll(codes, given).sum(0).mean())
 
     def configure_optimizers(self) -> Any:

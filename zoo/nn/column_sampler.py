@@ -98,16 +98,12 @@ class ColumnSampler:
             logits /= np.float32(temperature)
         return np.exp(logits, out=logits)
 
-    def _see(self, hidden: np.ndarray, codes: np.ndarray, given: Sequence[int] | np.ndarray) -> None:
-        """Add digits ``codes (b, D)`` to the sums ``(b, H)``: columns ``given``, or where ``bool (b, D)`` says so."""
-        if isinstance(given, np.ndarray):
-            for j in range(codes.shape[1]):
-                rows = np.flatnonzero(given[:, j])
-                if len(rows):
-                    hidden[rows] += self._embed[j][codes[rows, j]]
-        else:
-            for j in given:
-                hidden += self._embed[j][codes[:, j]]
+    def _sums(self, codes: np.ndarray, given: Sequence[int]) -> np.ndarray:
+        """What digits ``given`` of ``codes (b, D)`` add up to, ``(b, H)``."""
+        hidden = np.zeros((len(codes), self.arrays["embed"].shape[1]), dtype=np.float32)
+        for j in given:
+            hidden += self._embed[j][codes[:, j]]
+        return hidden
 
     # Drawing
 
@@ -120,6 +116,7 @@ class ColumnSampler:
         *,
         admitted: Mapping[int, Admitted] | None = None,
         temperature: float = 1.0,
+        alike: bool = False,
     ) -> np.ndarray:
         """Draw digits of ``codes (n, D)``, in place.
 
@@ -137,6 +134,8 @@ class ColumnSampler:
             By column: to what the draws are restricted.
         temperature
             Logits are divided by it.
+        alike
+            Whether all rows have the same given digits and the same restrictions.
 
         Returns
         -------
@@ -145,50 +144,98 @@ class ColumnSampler:
             weight that corrects a draw in which only columns before it were seen.
         """
         n = len(codes)
-        total = np.zeros(n)
-        limits = {c: _Limit(self.digits.levels(c, a.weights), a.group) for c, a in (admitted or {}).items()}
-        chance = rng.random((n, len(order)), dtype=np.float32)
+        job = _Job(
+            codes=codes,
+            chance=rng.random((len(order), n), dtype=np.float32),
+            limits={c: _Limit(self.digits.levels(c, a.weights), a.group) for c, a in (admitted or {}).items()},
+            temperature=temperature,
+            total=np.zeros(n),
+        )
+        begun, sums, index = 0, None, None
+        if alike and not isinstance(given, np.ndarray):
+            begun, sums, index = self._draw_alike(job, given, order)
         for start in range(0, n, _PIECE):
             part = slice(start, min(n, start + _PIECE))
-            hidden = np.zeros((part.stop - start, self.arrays["embed"].shape[1]), dtype=np.float32)
-            known = given[part] if isinstance(given, np.ndarray) else None
-            self._see(hidden, codes[part], given if known is None else known)
-            for i, j in enumerate(order):
-                if known is None:
-                    rows, sums = np.arange(start, part.stop), hidden
-                else:
-                    absent = np.flatnonzero(~known[:, j])
-                    if not len(absent):
-                        continue
-                    rows, sums = absent + start, hidden[absent]
-                weights = self._weights(j, sums, temperature)  # (K, b)
-                self._restrict(j, weights, codes, rows, limits, total)
-                drawn = _draw(weights, chance[rows, i])  # (b,)
-                codes[rows, j] = drawn
-                if known is None:
-                    hidden += self._embed[j][drawn]
-                else:
-                    hidden[absent] += self._embed[j][drawn]
-        return total
+            if isinstance(given, np.ndarray):
+                self._draw_gaps(job, part, given[part], order)
+            else:
+                hidden = self._sums(codes[part], given) if sums is None or index is None else sums[index[part]]
+                self._draw_piece(job, part, hidden, order, begun)
+        return job.total
 
-    def _restrict(
-        self,
-        j: int,
-        weights: np.ndarray,
-        codes: np.ndarray,
-        rows: np.ndarray,
-        limits: Mapping[int, _Limit],
-        total: np.ndarray,
-    ) -> None:
-        """Leave ``weights (K, b)`` of digit j where its column admits them, in place; add the log share that is left."""
+    def _draw_piece(self, job: "_Job", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
+        """Draw the digits ``order[begun:]`` of rows that have seen ``hidden (b, H)``."""
+        rows = np.arange(part.start, part.stop)
+        for i in range(begun, len(order)):
+            j = order[i]
+            weights = self._weights(j, hidden, job.temperature)  # (K, b)
+            job.total[part] += self._restrict(j, weights, job, rows)
+            drawn = _draw(_accumulate(weights), job.chance[i, part])  # (b,)
+            job.codes[part, j] = drawn
+            hidden += self._embed[j][drawn]
+
+    def _draw_gaps(self, job: "_Job", part: slice, known: np.ndarray, order: Sequence[int]) -> None:
+        """Draw the digits that are not ``known (b, D)``, each given what its row has."""
+        hidden = np.zeros((len(known), self.arrays["embed"].shape[1]), dtype=np.float32)
+        for j in range(known.shape[1]):
+            rows = np.flatnonzero(known[:, j])
+            hidden[rows] += self._embed[j][job.codes[rows + part.start, j]]
+        for i, j in enumerate(order):
+            absent = np.flatnonzero(~known[:, j])
+            if len(absent):
+                rows = absent + part.start
+                weights = self._weights(j, hidden[absent], job.temperature)  # (K, b)
+                job.total[rows] += self._restrict(j, weights, job, rows)
+                drawn = _draw(_accumulate(weights), job.chance[i, rows])  # (b,)
+                job.codes[rows, j] = drawn
+                hidden[absent] += self._embed[j][drawn]
+
+    def _draw_alike(
+        self, job: "_Job", given: Sequence[int], order: Sequence[int]
+    ) -> tuple[int, np.ndarray, np.ndarray]:
+        """Draw the first digits of rows that begin alike, as long as few beginnings differ: each is worked out once.
+
+        Returns how many digits were drawn, the sums ``(U, H)`` that the distinct beginnings have seen, and the
+        beginning of each row, ``(n,)``.
+        """
+        n = len(job.codes)
+        index = np.zeros(n, dtype=np.int64)
+        sums = self._sums(job.codes[:1], given)  # (U, H)
+        for i, j in enumerate(order):
+            if len(sums) > n // 4:
+                return i, sums, index
+            size = self.digits.sizes[j]
+            example = np.empty(len(sums), dtype=np.int64)
+            example[index] = np.arange(n)  # a row with each beginning
+            mass = self._weights(j, sums, job.temperature)  # (K, U)
+            job.total[:] += np.broadcast_to(self._restrict(j, mass, job, example), len(sums))[index]
+            _accumulate(mass)
+            drawn = np.empty(n, dtype=np.int64)
+            for start in range(0, n, _PIECE):
+                part = slice(start, start + _PIECE)
+                drawn[part] = _draw(mass[:, index[part]], job.chance[i, part])
+            job.codes[:, j] = drawn
+            key = index * size + drawn
+            present = np.zeros(len(sums) * size, dtype=bool)
+            present[key] = True
+            index = (np.cumsum(present) - 1)[key]
+            before, value = np.divmod(np.flatnonzero(present), size)
+            sums = sums[before] + self._embed[j][value]
+        return len(order), sums, index
+
+    def _restrict(self, j: int, weights: np.ndarray, job: "_Job", rows: np.ndarray) -> np.ndarray | float:
+        """Leave ``weights (K, b)`` of digit j of the ``rows (b,)`` where its column admits them, in place.
+
+        Returns the natural logarithm of the share that is left, ``(b,)`` or 0.
+        """
         column = self.digits.owner[j]
         level = j - self.digits.digits[column][0]
-        limit = limits.get(column)
+        limit = job.limits.get(column)
         if limit is None:
-            self._cap(column, level, weights, codes, rows)
-            return
+            self._cap(column, level, weights, job.codes, rows)
+            return 0.0
         group = 0 if limit.group is None else limit.group[rows]
-        prefix = self.digits.prefix(codes[rows], column, level)
+        prefix = self.digits.prefix(job.codes[rows], column, level)
         share = limit.levels[level][group, prefix].T  # (K, b)
         whole = weights.sum(axis=0)
         weights *= share
@@ -196,7 +243,7 @@ class ColumnSampler:
         never = left <= 1e-30 * whole  # less than float32 tells from nothing: what is admitted, by its own weight
         if never.any():
             weights[:, never] = share[:, never]
-        total[rows] += np.log(np.maximum(left, np.float32(1e-30)) / whole)
+        return np.log(np.maximum(left, np.float32(1e-30)) / whole)
 
     def _cap(self, column: int, level: int, weights: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> None:
         """Rule out the digits that would write a number beyond the column's last code."""
@@ -210,25 +257,40 @@ class ColumnSampler:
 
     def log_probability(self, codes: np.ndarray) -> np.ndarray:
         """Natural logarithm of the probability of rows of digits ``(n, D)``, in the order of the columns: ``(n,)``."""
-        n, columns = codes.shape
-        total = np.zeros(n)
-        for start in range(0, n, _PIECE):
-            part = codes[start : start + _PIECE]
-            rows = np.arange(start, start + len(part))
-            hidden = np.zeros((len(part), self.arrays["embed"].shape[1]), dtype=np.float32)
-            for j in range(columns):
-                weights = self._weights(j, hidden, 1.0)
-                self._restrict(j, weights, codes, rows, {}, total)
-                mine = weights[part[:, j], np.arange(len(part))]
-                total[rows] += np.log(np.maximum(mine / weights.sum(axis=0), 1e-30))
+        job = _Job(codes=codes, chance=np.zeros((0, 0)), limits={}, temperature=1.0, total=np.zeros(len(codes)))
+        for start in range(0, len(codes), _PIECE):
+            rows = np.arange(start, min(len(codes), start + _PIECE))
+            part = codes[rows]  # (b, D)
+            hidden = self._sums(part, ())  # (b, H)
+            for j in range(codes.shape[1]):
+                weights = self._weights(j, hidden, 1.0)  # (K, b)
+                self._restrict(j, weights, job, rows)
+                share = weights[part[:, j], np.arange(len(part))] / weights.sum(axis=0)  # (b,)
+                job.total[rows] += np.log(np.maximum(share, 1e-30))
                 hidden += self._embed[j][part[:, j]]
-        return total
+        return job.total
 
 
-def _draw(weights: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """One value a row, ``(b,)``, by weights ``(K, b)`` that become their cumulative sums; no value of weight 0."""
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One call of ``draw``."""
+
+    codes: np.ndarray  # (n, D), filled in place
+    chance: np.ndarray  # (digits to draw, n), uniform
+    limits: Mapping[int, _Limit]
+    temperature: float
+    total: np.ndarray  # (n,)
+
+
+def _accumulate(weights: np.ndarray) -> np.ndarray:
+    """Cumulative sums over the values of weights ``(K, b)``, in place."""
     for before, mine in zip(weights[:-1], weights[1:], strict=True):
         mine += before
-    end = weights[-1]
+    return weights
+
+
+def _draw(mass: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """One value a row, ``int (b,)``, by cumulative weights ``(K, b)``; never one of weight 0."""
+    end = mass[-1]
     point = np.minimum(chance * end, np.nextafter(end, np.float32(0)))
-    return (weights <= point).sum(axis=0, dtype=np.int32).astype(np.int64)
+    return (mass <= point).sum(axis=0, dtype=np.int32)

@@ -47,7 +47,7 @@ class Autoregressive(Generator):
     inner: Annotated[int, Range(4, 4096)] = 64
     bins: Annotated[int, Range(2, 1000)] = 256
 
-    default_block_size: ClassVar[int] = 16_384
+    default_block_size: ClassVar[int] = 32_768
     options: ClassVar[Mapping[str, Option]] = {
         "temperature": Option(1.0, Annotated[float, Range(0.01, 10)], "below 1 likelier values, above 1 rarer ones")
     }
@@ -182,7 +182,7 @@ class Autoregressive(Generator):
         if conditions:
             return self._sample_conditioned(n, conditions, rng, temperature)
         digits = np.zeros((n, len(self._digits.sizes)), dtype=np.int64)
-        self._sampler.draw(digits, (), range(digits.shape[1]), rng, temperature=temperature)
+        self._sampler.draw(digits, (), range(digits.shape[1]), rng, temperature=temperature, alike=True)
         return self._columns.decode(self._from_network(self._digits.join(digits)), rng)
 
     def _sample_conditioned(
