@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from zoo.nn.dense import publishable
 from zoo.training.schedule import warmup_cosine
 
 
@@ -57,12 +58,7 @@ class ColumnNetwork(nn.Module):
 
     def published(self) -> dict[str, np.ndarray]:
         """The weights by name, in half precision where it can hold them."""
-        out = {}
-        for name, parameter in self.named_parameters():
-            array = parameter.detach().cpu().numpy()
-            half = array.astype(np.float16)
-            out[name] = half if np.isfinite(half).all() else array
-        return out
+        return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
 
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, each given others under G orders, one a G-th of the rows.

@@ -231,8 +231,8 @@ class ColumnSampler:
         column = self.digits.owner[j]
         level = j - self.digits.digits[column][0]
         limit = job.limits.get(column)
+        self._cap(column, level, weights, job.codes, rows)
         if limit is None:
-            self._cap(column, level, weights, job.codes, rows)
             return 0.0
         group = 0 if limit.group is None else limit.group[rows]
         prefix = self.digits.prefix(job.codes[rows], column, level)
@@ -293,4 +293,5 @@ def _draw(mass: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """One value a row, ``int (b,)``, by cumulative weights ``(K, b)``; never one of weight 0."""
     end = mass[-1]
     point = np.minimum(chance * end, np.nextafter(end, np.float32(0)))
-    return (mass <= point).sum(axis=0, dtype=np.int32)
+    below = (mass <= point).view(np.uint8)  # sums of bytes are many times faster than counts of truths
+    return np.add.reduce(below, axis=0, dtype=np.uint8 if len(mass) < 256 else np.int32).astype(np.int64)

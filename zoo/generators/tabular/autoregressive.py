@@ -5,6 +5,7 @@ ICML 2015, arXiv 1502.03509; B. Uria, I. Murray, H. Larochelle, "A Deep and Trac
 arXiv 1310.1757; for tables P. Tiwald et al., "TabularARGN", 2025, arXiv 2501.12012.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -18,15 +19,22 @@ from zoo.data.binned_columns import BinnedColumns
 from zoo.data.code_digits import CodeDigits
 from zoo.generator import Generator, Option
 from zoo.nn.column_sampler import Admitted, ColumnSampler
-from zoo.random import block_rng, check_seed
+from zoo.nn.dense import publishable
+from zoo.random import block_rng, check_seed, isolated_rng
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
-_STEPS = 4000
+_STEPS = 4000  # of training, as far as they are not more than
 _MAX_EPOCHS = 300
+_BATCH = 512
+_RATE = 3e-3
+_FIXED = 0.5  # share of the orders that are the order of sampling
+_DECAY = 1e-4  # of weights
+_PATIENCE = 20  # epochs
+_VALIDATION_ROWS = 2000  # at most: more are no help to early stopping, and are missed in training
 
 
 @dataclass(kw_only=True, eq=False)
@@ -83,7 +91,6 @@ class Autoregressive(Generator):
         train
             Limits and choices of training.
         """
-        from zoo.random import isolated_rng
         from zoo.training.config import TrainConfig
 
         self._require_ready()
@@ -119,16 +126,28 @@ class Autoregressive(Generator):
             network.start_at(torch.from_numpy(digits))
         else:
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        batch = train.batch_size or 512
-        epochs = max(1, min(_MAX_EPOCHS, -(-_STEPS * batch // len(digits))))
-        train = train.with_defaults(
-            epochs=epochs, batch_size=batch, learning_rate=3e-3 if weights is None else 1e-3, patience=20, ema_decay=0.995
-        )
-        module = Training(network, self._digits.owner, train.learning_rate or 3e-3, 0.5, 1e-4)
+        train = self._resolve(train, len(digits), fresh=weights is None)
+        module = Training(network, self._digits.owner, train.learning_rate or _RATE, _FIXED, _DECAY)
         data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
         result = fit(module, data, train, seed=seed)
         self._sampler = self._make_sampler(network.published())
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
+
+    def _resolve(self, train: "TrainConfig", rows: int, *, fresh: bool) -> "TrainConfig":
+        """What the caller left open: as many epochs as make the steps, an average over their last twentieth."""
+        batch = train.batch_size or _BATCH
+        wanted = _STEPS if fresh else _STEPS // 4
+        epochs = train.epochs or int(np.clip(-(-wanted * batch // rows), 1, _MAX_EPOCHS))
+        steps = min(train.max_steps or wanted, epochs * -(-rows // batch))
+        train = train.with_defaults(
+            epochs=epochs,
+            batch_size=batch,
+            learning_rate=_RATE if fresh else _RATE / 3,
+            patience=_PATIENCE,
+            ema_decay=float(np.clip(1 - 20 / steps, 0.0, 0.995)),
+        )
+        held = min(train.validation_fraction, _VALIDATION_ROWS / rows)
+        return dataclasses.replace(train, validation_fraction=held)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
         return ColumnSampler(self._digits, self.hidden, self.inner, arrays)
@@ -318,6 +337,22 @@ class Autoregressive(Generator):
                 made.loc[gaps, name] = filled[name].array[absent[:, c]]
         return made
 
+    def log_prob(self, data: Any) -> np.ndarray:
+        """Natural logarithm of each row's probability: ``float64 (n,)``.
+
+        Numbers that are not rounded count by their density, the rest (categories, missing values, whole numbers, times,
+        decimals, point masses) by its probability. Identifiers, texts and constants do not count.
+        """
+        self._require_ready()
+        table = self.form.coerce(data, self.schema)
+        self.form.check(table, self.schema)
+        if not self._columns.names:
+            return np.zeros(len(table))
+        encoded = self._columns.codec.encode(table)
+        codes = self._columns.encode(encoded)  # (n, C)
+        digits = self._digits.split(self._to_network(codes))  # (n, D)
+        return self._sampler.log_probability(digits) + self._columns.log_within(encoded, codes)
+
     # State
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -325,10 +360,8 @@ class Autoregressive(Generator):
         out |= {f"rank.{c}": rank for c, rank in self._ranks.items()}
         if not self._columns.names:
             return out
-        for name, array in self._sampler.arrays.items():
-            half = array.astype(np.float16)  # exact: they were rounded when training ended
-            out[f"network.{name}"] = half if (half == array).all() else array
-        return out
+        # They were rounded when training ended.
+        return out | {f"network.{name}": publishable(array) for name, array in self._sampler.arrays.items()}
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self._columns = BinnedColumns(self.schema, self.bins)
@@ -342,6 +375,10 @@ class Autoregressive(Generator):
                     raise ValueError(f"the ranks of the categories of column {name!r} are none")
                 self._ranks[c] = rank
         self._lay_out()
+        known = {*(f"columns.{k}" for k in self._columns.arrays()), *(f"rank.{c}" for c in self._ranks)}
+        surplus = {k for k in arrays if not k.startswith("network.")} - known
+        if surplus:
+            raise ValueError(f"unexpected array {sorted(surplus)[0]!r}")
         if self._columns.names:
             self._sampler = self._make_sampler({k[8:]: v for k, v in arrays.items() if k.startswith("network.")})
 
