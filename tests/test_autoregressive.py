@@ -1,4 +1,4 @@
-"""The autoregressive family: its arithmetic against enumeration and torch, conditions, gaps, weights, updates, width."""
+"""The autoregressive family: against enumeration and torch; conditions, gaps, likelihood, updates, wide columns."""
 
 import itertools
 import subprocess
@@ -179,7 +179,9 @@ def test_ranges_sets_and_missing_values_hold_together(fitted: Autoregressive) ->
     assert set(fitted.sample(500, conditions={"x": [0.25, -0.5]}, seed=1).x) == {0.25, -0.5}
     assert set(fitted.sample(500, conditions={"visits": [0, 3]}, seed=1).visits) == {0, 3}
     rows = pd.DataFrame({"x": [0.5, -0.5, 1.0], "y": [1.0, np.nan, 2.0], "kind": ["low", "high", "low"]})
-    pd.testing.assert_frame_equal(fitted.sample(3, conditions=rows, seed=1)[["x", "y", "kind"]], rows, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        fitted.sample(3, conditions=rows, seed=1)[["x", "y", "kind"]], rows, check_dtype=False
+    )
 
 
 def test_temperature_makes_rows_likelier_at_every_allowed_value(fitted: Autoregressive) -> None:
@@ -212,7 +214,9 @@ def test_likelihood_prefers_what_is_likely(fitted: Autoregressive) -> None:
 
 def test_probabilities_of_discrete_rows_sum_to_one() -> None:
     r = np.random.default_rng(0)
-    table = pd.DataFrame({"a": pd.Series(r.choice(["x", "y"], 300)).mask(r.random(300) < 0.2), "n": r.integers(0, 9, 300)})
+    table = pd.DataFrame(
+        {"a": pd.Series(r.choice(["x", "y"], 300)).mask(r.random(300) < 0.2), "n": r.integers(0, 9, 300)}
+    )
     generator = Autoregressive(hidden=16, inner=8, bins=4).fit(table, train=zoo.TrainConfig(max_steps=20))
     rows = pd.DataFrame(list(itertools.product(["x", "y", None], range(9))), columns=["a", "n"]).astype({"a": "str"})
     total = np.exp(generator.log_prob(rows)).sum()
@@ -223,7 +227,10 @@ def test_update_moves_towards_new_rows_and_repeats(fitted: Autoregressive, tmp_p
     fitted.save(tmp_path / "a")
     new = dependent()
     new = new[new.kind == "high"]
-    moved = [zoo.load(str(tmp_path / "a")).update(new, seed=3, train=zoo.TrainConfig(epochs=30, learning_rate=1e-2)) for _ in range(2)]
+    moved = [
+        zoo.load(str(tmp_path / "a")).update(new, seed=3, train=zoo.TrainConfig(epochs=30, learning_rate=1e-2))
+        for _ in range(2)
+    ]
     assert (moved[0].sample(4000, seed=1).kind == "high").mean() > 0.8 > 2 * (dependent().kind == "high").mean()
     pd.testing.assert_frame_equal(*(m.sample(50, seed=1) for m in moved))
     with pytest.raises(zoo.errors.ZooError):
@@ -251,7 +258,9 @@ def test_small_tables_are_not_learned_by_heart() -> None:
     r = np.random.default_rng(0)
     table = pd.DataFrame({f"c{i}": r.integers(0, 4, 300) for i in range(6)} | {"z": r.normal(size=300)})
     generator = Autoregressive().fit(table.head(200), seed=0)
-    ahead = generator.log_prob(table.head(200)).mean() - generator.log_prob(table.tail(100).reset_index(drop=True)).mean()
+    ahead = (
+        generator.log_prob(table.head(200)).mean() - generator.log_prob(table.tail(100).reset_index(drop=True)).mean()
+    )
     assert generator.training["stopped_by"] == "early_stopping" and ahead < 0.6
 
 
@@ -272,8 +281,8 @@ def test_torch_is_not_imported_to_sample(fitted: Autoregressive, tmp_path: Path)
         lambda a: a.update({"more": a["network.head"]}),
         lambda a: a["network.inner"].__setitem__(0, np.nan),
         lambda a: a.update({"network.embed": a["network.embed"][:-1]}),
-        lambda a: a["rank.0"].__setitem__(0, 1),
-        lambda a: a.pop("rank.0"),
+        lambda a: a["columns.rank.0"].__setitem__(0, 1),
+        lambda a: a.pop("columns.rank.0"),
         lambda a: a["columns.edges.0"].__setitem__(0, 0.5),
     ],
     ids=["less", "more", "other", "nan", "shape", "ranks", "no-ranks", "edges"],

@@ -1,5 +1,7 @@
 """Wide columns of codes as digits, so that nothing downstream is as wide as a column of 100,000 categories."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -33,7 +35,7 @@ class CodeDigits:
         self.sizes = [r for radices in self.radices for r in radices]
         self.owner = [c for c, radices in enumerate(self.radices) for _ in radices]
         ends = np.cumsum([0, *(len(r) for r in self.radices)]).tolist()
-        self.digits = [list(range(a, b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.digits = [list(range(a, b)) for a, b in pairwise(ends)]
 
     def split(self, codes: np.ndarray) -> np.ndarray:
         """Digits ``int64 (n, D)`` of codes ``(n, C)``."""
@@ -60,10 +62,10 @@ class CodeDigits:
         return number
 
     def levels(self, column: int, weights: np.ndarray) -> list[np.ndarray]:
-        """Weights ``(G, K)`` of a column's codes digit by digit: ``(G, P, R)`` each, P the numbers of the digits before.
+        """Weights ``(G, K)`` of a column's codes by digits: ``(G, P, R)`` each, P the numbers of the digits before.
 
-        A digit weighs as much as the heaviest code that begins with it, in shares of what the digits before it weigh: their
-        product is the code's weight.
+        A digit weighs as much as the heaviest code that begins with it, in shares of what the digits before it weigh:
+        their product is the code's weight.
         """
         radices = self.radices[column]
         whole = np.zeros((len(weights), int(np.prod(radices))), dtype=np.float32)

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from zoo.nn.dense import publishable
 from zoo.training.schedule import warmup_cosine
 
-
 _ORDERS = 16  # in a batch
 
 
@@ -36,10 +35,11 @@ class ColumnNetwork(nn.Module):
 
     first: Tensor  # (D,): where each column's values begin among all T
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int) -> None:
+    def __init__(self, sizes: list[int], hidden: int, inner: int, dropout: float = 0.0) -> None:
         super().__init__()
         columns, total = len(sizes), sum(sizes)
         self.sizes = sizes
+        self.dropout = dropout
         self.embed = nn.Parameter(torch.randn(total, hidden) / columns**0.5)
         self.bias = nn.Parameter(0.1 * torch.randn(columns, hidden))
         self.inner = nn.Parameter(torch.randn(columns, hidden, inner) * (2 / hidden) ** 0.5)
@@ -61,7 +61,7 @@ class ColumnNetwork(nn.Module):
         return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
 
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
-        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, each given others under G orders, one a G-th of the rows.
+        """Negative log likelihood ``(D, B)`` of codes ``(B, D)`` under G orders, each for a G-th of the rows.
 
         ``given[g, j, k]``, ``(G, D, D)``, says whether column k is seen when column j is predicted.
         """
@@ -72,8 +72,11 @@ class ColumnNetwork(nn.Module):
         hidden = torch.relu(seen + self.bias[:, None])  # (G, D, b, H)
         hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
+        inner = nn.functional.dropout(inner, self.dropout, self.training)
         losses = []
-        parts = zip(inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True)
+        parts = zip(
+            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
+        )
         for mine, target, head, bias in parts:
             logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
             losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))

@@ -7,13 +7,13 @@ that sums over values are additions of whole rows.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from zoo.data.code_digits import CodeDigits
 
 _PIECE = 2048  # rows at once
-_SHAPES = ("embed", "bias", "inner", "inner_bias", "head", "head_bias")
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ class ColumnSampler:
     def __init__(self, digits: CodeDigits, hidden: int, inner: int, arrays: Mapping[str, np.ndarray]) -> None:
         self.digits = digits
         columns, total = len(digits.sizes), sum(digits.sizes)
-        shapes = dict(
-            zip(
-                _SHAPES,
-                [(total, hidden), (columns, hidden), (columns, hidden, inner), (columns, inner), (total, inner), (total,)],
-                strict=True,
-            )
-        )
+        shapes: dict[str, tuple[int, ...]] = {
+            "embed": (total, hidden),
+            "bias": (columns, hidden),
+            "inner": (columns, hidden, inner),
+            "inner_bias": (columns, inner),
+            "head": (total, inner),
+            "head_bias": (total,),
+        }
         if set(arrays) != set(shapes):
             raise ValueError(f"the network has no or needless weights: {sorted(set(arrays) ^ set(shapes))}")
         for name, shape in shapes.items():
@@ -75,9 +76,9 @@ class ColumnSampler:
                 raise ValueError(f"the weights {name!r} have shape {arrays[name].shape}, not {shape}")
             if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"the weights {name!r} hold numbers that are not finite")
-        self.arrays = {name: np.asarray(arrays[name], dtype=np.float32) for name in _SHAPES}
+        self.arrays = {name: np.asarray(arrays[name], dtype=np.float32) for name in shapes}
         ends = np.cumsum([0, *digits.sizes])
-        parts = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts = [slice(a, b) for a, b in pairwise(ends)]
         self._embed = [self.arrays["embed"][p] for p in parts]  # (K_j, H) each
         self._head = [self.arrays["head"][p] for p in parts]  # (K_j, M) each
         self._head_bias = [self.arrays["head_bias"][p][:, None] for p in parts]  # (K_j, 1) each
@@ -284,7 +285,7 @@ class _Job:
 
 def _accumulate(weights: np.ndarray) -> np.ndarray:
     """Cumulative sums over the values of weights ``(K, b)``, in place."""
-    for before, mine in zip(weights[:-1], weights[1:], strict=True):
+    for before, mine in pairwise(weights):
         mine += before
     return weights
 

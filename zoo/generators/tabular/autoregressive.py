@@ -15,8 +15,7 @@ import pandas as pd
 
 from zoo.conditions import Condition, Conditions
 from zoo.config import Range
-from zoo.data.binned_columns import BinnedColumns
-from zoo.data.code_digits import CodeDigits
+from zoo.data.digit_columns import DigitColumns
 from zoo.generator import Generator, Option
 from zoo.nn.column_sampler import Admitted, ColumnSampler
 from zoo.nn.dense import publishable
@@ -68,15 +67,10 @@ class Autoregressive(Generator):
     # Learning
 
     def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
-        self._columns = BinnedColumns(self.schema, self.bins)
-        encoded = self._columns.codec.encode(data)
-        self._columns.fit(encoded)
-        codes = self._columns.encode(encoded)  # (n, C)
-        self._ranks = self._rank_codes(codes)
-        self._lay_out()
+        self._columns = DigitColumns(self.schema, self.bins, _WIDEST)
+        digits = self._columns.fit(self._columns.binned.codec.encode(data))  # (n, D)
         if not self._columns.names:  # nothing but constants and identifiers
             return {"epochs": 0, "steps": 0}
-        digits = self._digits.split(self._to_network(codes))  # (n, D)
         return self._train(digits, rng, train, None)
 
     def update(self, data: Any, *, seed: int = 0, train: "TrainConfig | None" = None) -> Self:
@@ -98,8 +92,8 @@ class Autoregressive(Generator):
         self.form.check(table, self.schema)
         if not self._columns.names:
             return self
-        codes = self._columns.encode(self._columns.codec.encode(table))
-        digits = self._digits.split(self._to_network(codes))
+        binned = self._columns.binned
+        digits = self._columns.split(binned.encode(binned.codec.encode(table)))  # (n, D)
         rng = np.random.default_rng(np.random.SeedSequence(check_seed(seed)))
         with isolated_rng():
             self._training = self._train(digits, rng, train or TrainConfig(), self._sampler.arrays)
@@ -121,13 +115,13 @@ class Autoregressive(Generator):
 
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        network = ColumnNetwork(self._digits.sizes, self.hidden, self.inner)
+        network = ColumnNetwork(self._columns.digits.sizes, self.hidden, self.inner)
         if weights is None:
             network.start_at(torch.from_numpy(digits))
         else:
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         train = self._resolve(train, len(digits), fresh=weights is None)
-        module = Training(network, self._digits.owner, train.learning_rate or _RATE, _FIXED, _DECAY)
+        module = Training(network, self._columns.digits.owner, train.learning_rate or _RATE, _FIXED, _DECAY)
         data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
         result = fit(module, data, train, seed=seed)
         self._sampler = self._make_sampler(network.published())
@@ -150,59 +144,21 @@ class Autoregressive(Generator):
         return dataclasses.replace(train, validation_fraction=held)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
-        return ColumnSampler(self._digits, self.hidden, self.inner, arrays)
-
-    # Codes of the table and codes of the network: wide categories go by their frequency
-
-    def _rank_codes(self, codes: np.ndarray) -> dict[int, np.ndarray]:
-        """For each column of many categories, the rank of each by its frequency, ``(K,)``: neighbours in rank are about
-        as frequent, so that their last digit is nearly uniform given the others and the marginal is learned at once.
-        """
-        ranks = {}
-        for c, name in enumerate(self._columns.names):
-            width = self._columns.sizes[name]
-            if width > _WIDEST and name not in self._columns.edges:
-                order = np.argsort(-np.bincount(codes[:, c], minlength=width), kind="stable")
-                ranks[c] = np.empty(width, dtype=np.int32)
-                ranks[c][order] = np.arange(width, dtype=np.int32)
-        return ranks
-
-    def _lay_out(self) -> None:
-        """What follows from the columns: their digits, and the ranks turned round."""
-        widths = self._columns.widths
-        # Narrow columns first
-        self._order = np.argsort(widths, kind="stable")  # network column -> table column
-        self._place = np.argsort(self._order, kind="stable")  # table column -> network column
-        self._digits = CodeDigits([widths[c] for c in self._order], _WIDEST)
-        self._codes_of = {c: np.argsort(rank, kind="stable") for c, rank in self._ranks.items()}
-
-    def _to_network(self, codes: np.ndarray) -> np.ndarray:
-        """The network's columns of codes ``(n, C)``."""
-        out = codes[:, self._order]
-        for c, rank in self._ranks.items():
-            out[:, self._place[c]] = rank[codes[:, c]]
-        return out
-
-    def _from_network(self, codes: np.ndarray) -> np.ndarray:
-        """Codes ``(n, C)`` of the network's columns."""
-        out = codes[:, self._place]
-        for c, code_of in self._codes_of.items():
-            out[:, c] = code_of[out[:, c]]
-        return out
+        return ColumnSampler(self._columns.digits, self.hidden, self.inner, arrays)
 
     # Sampling
 
     def _sample_block(
         self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
     ) -> pd.DataFrame:
-        if not self._columns.names:
-            return self._columns.decode(np.zeros((n, 0), dtype=np.int64), rng)
-        temperature = options["temperature"]
+        columns, temperature = self._columns, options["temperature"]
+        if not columns.names:
+            return columns.binned.decode(np.zeros((n, 0), dtype=np.int64), rng)
         if conditions:
             return self._sample_conditioned(n, conditions, rng, temperature)
-        digits = np.zeros((n, len(self._digits.sizes)), dtype=np.int64)
+        digits = np.zeros((n, len(columns.digits.sizes)), dtype=np.int64)
         self._sampler.draw(digits, (), range(digits.shape[1]), rng, temperature=temperature, alike=True)
-        return self._columns.decode(self._from_network(self._digits.join(digits)), rng)
+        return columns.binned.decode(columns.join(digits), rng)
 
     def _sample_conditioned(
         self, n: int, conditions: Conditions, rng: np.random.Generator, temperature: float
@@ -212,32 +168,32 @@ class Autoregressive(Generator):
         Where several columns are asked for sets or ranges, each is first drawn given those before it alone. Of some
         such draws for each sample one is chosen, by the probability that they left for what is asked.
         """
+        columns = self._columns
         asked = {name: self._ask(condition, n) for name, condition in conditions.items()}
-        codes = np.zeros((n, len(self._columns.names)), dtype=np.int64)  # (n, C), the network's from here
+        codes = np.zeros((n, len(columns.names)), dtype=np.int64)
         given: list[int] = []
         admitted: dict[int, Admitted] = {}
         for name, one in asked.items():
-            c = self._columns.names.index(name)
-            place = int(self._place[c])
             if one.fixed is not None:
-                codes[:, place] = self._ranks[c][one.fixed] if c in self._ranks else one.fixed
-                given += self._digits.digits[place]
+                codes[:, columns.names.index(name)] = one.fixed
+                given += columns.digits.digits[columns.place(name)]
             else:
-                admitted[place] = Admitted(self._ranked(c, one.union), one.group)
-        digits = self._digits.split(codes)  # (n, D)
+                admitted[columns.place(name)] = Admitted(columns.weigh(name, one.union), one.group)
+        digits = columns.split(codes)  # (n, D)
+        alike = not conditions.per_row
         if admitted:
-            wanted = [j for c in sorted(admitted) for j in self._digits.digits[c]]
-            digits = self._draw_asked(digits, given, wanted, admitted, rng, temperature, pooled=not conditions.per_row)
+            wanted = [j for c in sorted(admitted) for j in columns.digits.digits[c]]
+            digits = self._draw_asked(digits, given, wanted, admitted, rng, temperature, alike)
             given += wanted
         rest = [j for j in range(digits.shape[1]) if j not in given]
-        self._sampler.draw(digits, given, rest, rng, temperature=temperature)
-        codes = self._from_network(self._digits.join(digits))  # (n, C)
+        self._sampler.draw(digits, given, rest, rng, temperature=temperature, alike=alike and not admitted)
+        codes = columns.join(digits)  # (n, C)
         limits = {}
         for name, one in asked.items():
             if one.ends is not None:
-                ends = one.ends[one.choose(codes[:, self._columns.names.index(name)], rng)]  # (n, 2)
+                ends = one.ends[one.choose(codes[:, columns.names.index(name)], rng)]  # (n, 2)
                 limits[name] = (ends[:, 0], ends[:, 1])
-        return self._columns.decode(codes, rng, limits)
+        return columns.binned.decode(codes, rng, limits)
 
     def _draw_asked(
         self,
@@ -247,17 +203,17 @@ class Autoregressive(Generator):
         admitted: Mapping[int, Admitted],
         rng: np.random.Generator,
         temperature: float,
-        pooled: bool,
+        alike: bool,
     ) -> np.ndarray:
-        """Digits ``(n, D)`` with the ``wanted`` ones drawn; rows that ask the same may share candidates (``pooled``)."""
+        """Digits ``(n, D)`` with the ``wanted`` ones drawn; rows that ask ``alike`` share their candidates."""
         n = len(digits)
         times = 1 if len(wanted) == 1 else _CANDIDATES  # one digit alone is drawn exactly
         many = np.repeat(digits, times, axis=0)  # (n * times, D)
         among = {c: a.repeat(times) for c, a in admitted.items()}
-        weight = self._sampler.draw(many, given, wanted, rng, admitted=among, temperature=temperature)
+        weight = self._sampler.draw(many, given, wanted, rng, admitted=among, temperature=temperature, alike=alike)
         if times == 1:
             return many
-        if pooled:
+        if alike:
             mass = np.exp(weight - weight.max()).cumsum()
             return many[np.searchsorted(mass, rng.random(n) * mass[-1], side="right").clip(max=len(mass) - 1)]
         weight = weight.reshape(n, times)
@@ -265,12 +221,8 @@ class Autoregressive(Generator):
         chosen = (mass <= rng.random((n, 1)) * mass[:, -1:]).sum(axis=1).clip(max=times - 1)
         return many[np.arange(n) * times + chosen]
 
-    def _ranked(self, c: int, weights: np.ndarray) -> np.ndarray:
-        """Weights ``(G, K)`` of the codes of table column c in the order of the network's."""
-        return weights[:, self._codes_of[c]] if c in self._codes_of else weights
-
     def _ask(self, condition: Condition, n: int) -> "_Asked":
-        columns, name = self._columns, condition.column.name
+        columns, name = self._columns.binned, condition.column.name
         if name not in columns.edges and condition.is_equality:  # without an array as wide as the column
             codes = condition.fixed(n)
             return _Asked(fixed=np.where(codes < 0, columns.sizes[name] - 1, codes).astype(np.int64))
@@ -312,24 +264,21 @@ class Autoregressive(Generator):
         return self.form.concat(parts)
 
     def _impute_block(self, part: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        columns, made = self._columns, part.copy()
+        columns, binned, made = self._columns, self._columns.binned, part.copy()
         absent = part[list(columns.names)].isna().to_numpy()  # (n, C)
         rows = np.flatnonzero(absent.any(axis=1))
         if not len(rows):
             return made
-        absent = absent[rows]
-        codes = columns.encode(columns.codec.encode(part.iloc[rows]))  # (m, C)
+        absent = absent[rows]  # (m, C)
         present = {}
         for c, name in enumerate(columns.names):
-            if absent[:, c].any() and columns.sizes[name] > 1:  # the last code is "missing"
-                weights = np.ones((1, columns.sizes[name]))
-                weights[0, -1] = 0
-                present[int(self._place[c])] = Admitted(self._ranked(c, weights))
-        digits = self._digits.split(self._to_network(codes))
-        known = ~absent[:, self._order][:, self._digits.owner]  # (m, D)
-        self._sampler.draw(digits, known, range(digits.shape[1]), rng, admitted=present)
-        drawn = self._from_network(self._digits.join(digits))
-        filled = columns.decode(drawn, rng)
+            if absent[:, c].any() and binned.sizes[name] > 1:
+                weights = np.ones((1, binned.sizes[name]))
+                weights[0, -1] = 0  # the last code is "missing"
+                present[columns.place(name)] = Admitted(columns.weigh(name, weights))
+        digits = columns.split(binned.encode(binned.codec.encode(part.iloc[rows])))  # (m, D)
+        self._sampler.draw(digits, ~columns.spread(absent), range(digits.shape[1]), rng, admitted=present)
+        filled = binned.decode(columns.join(digits), rng)
         for c, name in enumerate(columns.names):
             if absent[:, c].any():
                 gaps = np.zeros(len(part), dtype=bool)
@@ -348,39 +297,27 @@ class Autoregressive(Generator):
         self.form.check(table, self.schema)
         if not self._columns.names:
             return np.zeros(len(table))
-        encoded = self._columns.codec.encode(table)
-        codes = self._columns.encode(encoded)  # (n, C)
-        digits = self._digits.split(self._to_network(codes))  # (n, D)
-        return self._sampler.log_probability(digits) + self._columns.log_within(encoded, codes)
+        binned = self._columns.binned
+        encoded = binned.codec.encode(table)
+        codes = binned.encode(encoded)  # (n, C)
+        return self._sampler.log_probability(self._columns.split(codes)) + binned.log_within(encoded, codes)
 
     # State
 
     def _arrays(self) -> dict[str, np.ndarray]:
         out = {f"columns.{k}": v for k, v in self._columns.arrays().items()}
-        out |= {f"rank.{c}": rank for c, rank in self._ranks.items()}
-        if not self._columns.names:
-            return out
-        # They were rounded when training ended.
-        return out | {f"network.{name}": publishable(array) for name, array in self._sampler.arrays.items()}
+        if self._columns.names:  # the weights were rounded when training ended
+            out |= {f"network.{k}": publishable(v) for k, v in self._sampler.arrays.items()}
+        return out
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._columns = BinnedColumns(self.schema, self.bins)
-        self._columns.set_arrays({k[8:]: v for k, v in arrays.items() if k.startswith("columns.")})
-        self._ranks = {}
-        for c, name in enumerate(self._columns.names):
-            width = self._columns.sizes[name]
-            if width > _WIDEST and name not in self._columns.edges:
-                rank = arrays[f"rank.{c}"]
-                if rank.shape != (width,) or not np.array_equal(np.sort(rank), np.arange(width)):
-                    raise ValueError(f"the ranks of the categories of column {name!r} are none")
-                self._ranks[c] = rank
-        self._lay_out()
-        known = {*(f"columns.{k}" for k in self._columns.arrays()), *(f"rank.{c}" for c in self._ranks)}
-        surplus = {k for k in arrays if not k.startswith("network.")} - known
-        if surplus:
-            raise ValueError(f"unexpected array {sorted(surplus)[0]!r}")
+        rest = {k: v for k, v in arrays.items() if not k.startswith("network.")}
+        self._columns = DigitColumns(self.schema, self.bins, _WIDEST)
+        self._columns.set_arrays({k.removeprefix("columns."): v for k, v in rest.items()})
         if self._columns.names:
-            self._sampler = self._make_sampler({k[8:]: v for k, v in arrays.items() if k.startswith("network.")})
+            self._sampler = self._make_sampler({k[8:]: v for k, v in arrays.items() if k not in rest})
+        elif len(rest) < len(arrays):
+            raise ValueError("there are weights and no columns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,7 +335,7 @@ class _Asked:
 
     @property
     def union(self) -> np.ndarray:
-        """Weights of what may be drawn: ``(m, K)`` where there are groups, else ``(1, K)``, all alternatives at once."""
+        """Weights of what may be drawn: ``(m, K)`` where there are groups, else ``(1, K)``, of all alternatives."""
         assert self.weights is not None
         return self.weights if self.group is not None else self.weights.sum(axis=0, keepdims=True).clip(max=1.0)
 
