@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
-_STEPS = 4000  # of training, as far as they are not more than
+_STEPS = 2000  # of training, as far as they are not more than
 _MAX_EPOCHS = 300
 _BATCH = 512
 _RATE = 3e-3
 _FIXED = 0.5  # share of the orders that are the order of sampling
-_DECAY = 1e-4  # of weights
+_DECAY = 0.1  # of weights
+_DROPOUT = 0.1
 _PATIENCE = 20  # epochs
 _VALIDATION_ROWS = 2000  # at most: more are no help to early stopping, and are missed in training
 
@@ -115,7 +116,7 @@ class Autoregressive(Generator):
 
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        network = ColumnNetwork(self._columns.digits.sizes, self.hidden, self.inner)
+        network = ColumnNetwork(self._columns.digits.sizes, self.hidden, self.inner, _DROPOUT)
         if weights is None:
             network.start_at(torch.from_numpy(digits))
         else:
