@@ -281,11 +281,9 @@ def test_torch_is_not_imported_to_sample(fitted: Autoregressive, tmp_path: Path)
         lambda a: a.update({"more": a["network.head"]}),
         lambda a: a["network.inner"].__setitem__(0, np.nan),
         lambda a: a.update({"network.embed": a["network.embed"][:-1]}),
-        lambda a: a["columns.rank.0"].__setitem__(0, 1),
-        lambda a: a.pop("columns.rank.0"),
         lambda a: a["columns.edges.0"].__setitem__(0, 0.5),
     ],
-    ids=["less", "more", "other", "nan", "shape", "ranks", "no-ranks", "edges"],
+    ids=["less", "more", "other", "nan", "shape", "edges"],
 )
 def test_altered_arrays_are_refused(edit: Any) -> None:
     table = pd.DataFrame({"name": pd.Categorical([f"n{i}" for i in range(200)] * 2), "x": np.arange(400.0)})

@@ -172,12 +172,16 @@ class BinnedColumns:
         return pool.draw(code, rng, among | (pool.weigh(among) == 0)[pool.code])
 
     def log_within(self, encoded: Mapping[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
-        """Natural logarithm of how likely an encoded table's numbers are within their bins, ``(n,)``.
+        """Natural logarithm of how likely an encoded table's values are within their bins and pools, ``(n,)``.
 
-        Probabilities of numbers that are rounded and of point masses; densities of others; together with the
-        probabilities of the codes ``(n, C)`` those of the rows.
+        Probabilities of categories, of numbers that are rounded and of point masses; densities of other numbers;
+        together with the probabilities of the codes ``(n, C)`` those of the rows.
         """
         total = np.zeros(len(codes))
+        for name, pool in self.pools.items():
+            if pool is not None:
+                known = np.flatnonzero(encoded[name] >= 0)
+                total[known] += np.log(pool.weigh_each(encoded[name][known])[1])
         for name in self.codec.numeric:
             grid, edges, values = self.grids[name], self.edges[name], encoded[name]
             known = np.flatnonzero(~np.isnan(values))

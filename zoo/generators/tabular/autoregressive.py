@@ -179,7 +179,7 @@ class Autoregressive(Generator):
                 codes[:, columns.names.index(name)] = one.fixed
                 given += columns.digits.digits[columns.place(name)]
             else:
-                admitted[columns.place(name)] = Admitted(columns.weigh(name, one.union), one.group)
+                admitted[columns.place(name)] = Admitted(one.union, one.group)
         digits = columns.split(codes)  # (n, D)
         alike = not conditions.per_row
         if admitted:
@@ -194,7 +194,7 @@ class Autoregressive(Generator):
             if one.ends is not None:
                 ends = one.ends[one.choose(codes[:, columns.names.index(name)], rng)]  # (n, 2)
                 limits[name] = (ends[:, 0], ends[:, 1])
-        return columns.binned.decode(codes, rng, limits)
+        return columns.binned.decode(codes, rng, limits, conditions)
 
     def _draw_asked(
         self,
@@ -225,8 +225,10 @@ class Autoregressive(Generator):
     def _ask(self, condition: Condition, n: int) -> "_Asked":
         columns, name = self._columns.binned, condition.column.name
         if name not in columns.edges and condition.is_equality:  # without an array as wide as the column
-            codes = condition.fixed(n)
-            return _Asked(fixed=np.where(codes < 0, columns.sizes[name] - 1, codes).astype(np.int64))
+            values = condition.fixed(n).astype(np.int64)
+            pool = columns.pools.get(name)
+            codes = values if pool is None else pool.code[values]
+            return _Asked(fixed=np.where(values < 0, columns.sizes[name] - 1, codes))
         if condition.rows is None:
             weights, ends = columns.admitted(condition)
             group = None
@@ -276,7 +278,7 @@ class Autoregressive(Generator):
             if absent[:, c].any() and binned.sizes[name] > 1:
                 weights = np.ones((1, binned.sizes[name]))
                 weights[0, -1] = 0  # the last code is "missing"
-                present[columns.place(name)] = Admitted(columns.weigh(name, weights))
+                present[columns.place(name)] = Admitted(weights)
         digits = columns.split(binned.encode(binned.codec.encode(part.iloc[rows])))  # (m, D)
         self._sampler.draw(digits, ~columns.spread(absent), range(digits.shape[1]), rng, admitted=present)
         filled = binned.decode(columns.join(digits), rng)
