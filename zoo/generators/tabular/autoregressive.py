@@ -3,6 +3,24 @@
 References: M. Germain, K. Gregor, I. Murray, H. Larochelle, "MADE: Masked Autoencoder for Distribution Estimation",
 ICML 2015, arXiv 1502.03509; B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014,
 arXiv 1310.1757; for tables P. Tiwald et al., "TabularARGN", 2025, arXiv 2501.12012.
+
+What is given is summed, one learned vector a value; each column has a layer of its own on that sum and a distribution
+over its codes. Choices, on 6,500 rows of Adult held out from the training rows (ln likelihood a row, pair trends, AUC of
+a classifier that tells samples from real rows):
+
+- *Orders.* Half of the steps' orders are that of sampling; in the others a random part of the columns comes first, then
+  another, then the rest, each in the order of sampling: what is given, what is asked for otherwise, what is left. These
+  are all that conditions and gaps need, and fewer than all orders.
+- *The order of sampling* goes from narrow columns to wide ones: -20.60 and 0.543, against -20.67 and 0.548 the other
+  way round (4,000 steps); with the target put last -20.61 and 0.537, no more than noise. Rows that begin alike are
+  worked out once, which halves the time of sampling.
+- *Length.* 2,000 steps: -20.59, 0.984, 0.536; 4,000 steps: -20.60, 0.981, 0.543: longer training learns rows by heart.
+- *Restraint*, at 2,000 steps: dropout of 0.1: -20.56, 0.986, 0.531; weight decay of 0.1: -20.58, 0.985, 0.536; neither:
+  -20.59, 0.984, 0.536. Both are on.
+
+Best at: conditions on any columns, filling gaps, likelihoods and updates, all from one network of less than a megabyte;
+tables of a thousand rows and more; samples without importing torch. Worst at: exact relations between numbers, which
+bins blur, and tables of a few hundred rows (use ``tabular/gaussian_copula``).
 """
 
 import dataclasses
@@ -133,7 +151,9 @@ class Autoregressive(Generator):
         batch = train.batch_size or _BATCH
         wanted = _STEPS if fresh else _STEPS // 4
         epochs = train.epochs or int(np.clip(-(-wanted * batch // rows), 1, _MAX_EPOCHS))
-        steps = min(train.max_steps or wanted, epochs * -(-rows // batch))
+        steps = epochs * -(-rows // batch)
+        if train.max_steps is not None:
+            steps = min(steps, train.max_steps) if train.epochs else train.max_steps
         train = train.with_defaults(
             epochs=epochs,
             batch_size=batch,
