@@ -17,7 +17,7 @@ from zoo.data.table_codec import TableCodec
 from zoo.data.table_values import asked_range, column_step
 from zoo.schema import Schema
 from zoo.statistics.optimal_scaling import scale_categories
-from zoo.statistics.quantile_grid import cumulative_at, quantile_grid, quantiles_at
+from zoo.statistics.quantile_grid import cumulative_at, density_at, quantile_grid, quantiles_at
 
 
 class BinnedColumns:
@@ -181,6 +181,28 @@ class BinnedColumns:
         among = asked.allowed()
         # Rows in which the value is missing have a code that nobody looks at; it may hold nothing that is admitted.
         return pool.draw(code, rng, among | (pool.weigh(among) == 0)[pool.code])
+
+    def log_within(self, encoded: Mapping[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+        """Natural logarithm of how likely an encoded table's values are within their bins and pools, ``(n,)``.
+
+        Probabilities of categories, of numbers that are rounded and of point masses; densities of other numbers;
+        together with the probabilities of the codes ``(n, C)`` those of the rows.
+        """
+        total = np.zeros(len(codes))
+        for name, pool in self.pools.items():
+            if pool is not None:
+                known = np.flatnonzero(encoded[name] >= 0)
+                total[known] += np.log(pool.weigh_each(encoded[name][known])[1])
+        for name in self.codec.numeric:
+            grid, edges, values = self.grids[name], self.edges[name], encoded[name]
+            known = np.flatnonzero(~np.isnan(values))
+            values, place = values[known], np.minimum(codes[known, self.names.index(name)], len(edges) - 2)
+            half = column_step(self.schema[name]) / 2
+            start, end = cumulative_at(grid, values - half, "left"), cumulative_at(grid, values + half, "right")
+            mass = np.minimum(end, edges[place + 1]) - np.maximum(start, edges[place])
+            likely = np.where(mass > 1e-12, mass, density_at(grid, values)) / (edges[place + 1] - edges[place])
+            total[known] += np.log(np.maximum(likely, 1e-30))
+        return total
 
     # Conditions
 
