@@ -38,7 +38,7 @@ class HiddenTree:
     order
         ``int (C,)``: the columns, every parent before its children.
     moves
-        ``float32 (C, H, H)``: probability of a column's state (last axis) given its parent's. The root's rows are equal.
+        ``float32 (C, H, H)``: probability of the state (last axis) given its parent's; the root's rows are equal.
     emissions
         For each column ``float32 (K_c, H)``: probability of each code given the column's state.
     """
@@ -76,7 +76,8 @@ class HiddenTree:
         log_likelihood
             ``float64 (n,)`` or ``(1,)``: natural logarithm of the probability of all that is known.
         """
-        below, messages = list(evidence), [None] * len(evidence)
+        below = list(evidence)
+        messages: list[np.ndarray | None] = [None] * len(evidence)
         log_likelihood = np.zeros(1)
         for c in self.order[::-1]:
             mine = below[c]

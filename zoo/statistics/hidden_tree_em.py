@@ -1,8 +1,8 @@
 """Learning a hidden Chow-Liu tree by expectation maximisation in small batches, stopped on rows that were held out.
 
 References: O. Cappé, E. Moulines, "On-line expectation-maximization algorithm for latent data models", J. R. Statist.
-Soc. B 71, 2009; B. Silverman et al., "A smoothed EM approach to indirect estimation problems", J. R. Statist. Soc. B 52,
-1990 (neighbouring codes of an ordered column lend each other counts).
+Soc. B 71, 2009; B. Silverman et al., "A smoothed EM approach to indirect estimation problems", J. R. Statist. Soc. B
+52, 1990 (neighbouring codes of an ordered column lend each other counts).
 """
 
 import time
@@ -16,7 +16,7 @@ from zoo.statistics.hidden_tree import HiddenTree, chow_liu
 
 _FIRST_STEP, _LAST_STEP = 0.2, 0.02  # how much of the sufficient statistics a batch replaces
 _PRIOR = 1.0  # rows at the column's marginal that each state's emission is taken together with
-_MOVE_PRIOR = 3.0  # rows at independence of parent and child that each row of moves is taken together with
+_MOVE_PRIOR = 10.0  # rows at independence of parent and child that each row of moves is taken together with
 _SMOOTH_ROWS = 300.0  # rows at the smoothed emission of an ordered column
 _SMOOTH_WIDTH = 0.01  # standard deviation of the smoothing in probability, at 20,000 rows
 _ALONE = 0.025  # an ordered code with this share of the rows has a meaning of its own and is not smoothed

@@ -1,8 +1,8 @@
 """Mixture: a latent mixture over binned columns, one mixing variable a column, joined in a tree; all sums are exact.
 
 References: A. Liu, G. Van den Broeck, "Tractable Regularization of Probabilistic Circuits", NeurIPS 2021, arXiv
-2106.02264 (hidden Chow-Liu trees); Y. Choi, A. Vergari, G. Van den Broeck, "Probabilistic Circuits: A Unifying Framework
-for Tractable Probabilistic Models", UCLA 2020. Numbers are quantile bins, frequent values bins of their own.
+2106.02264 (hidden Chow-Liu trees); Y. Choi, A. Vergari, G. Van den Broeck, "Probabilistic Circuits: A Unifying
+Framework for Tractable Probabilistic Models", UCLA 2020. Numbers are quantile bins, frequent values bins of their own.
 
 Choices, on a fifth of Adult and of Magic that was held out from the training rows (natural log-likelihood a row, higher
 is better). One mixing variable for all columns, a plain mixture of 256 products, ended at -21.95 on Adult and -40.56 on
@@ -276,7 +276,7 @@ class _Shared:
 
 
 class _PerRow:
-    """What each row knows of a column: its value ``(n,)``, or nothing but that it is not missing where ``free (n,)``."""
+    """What each row knows of a column: its value ``(n,)``; where ``free (n,)``, only that it is not missing."""
 
     def __init__(self, owner: Mixture, name: str, values: np.ndarray, free: np.ndarray | None = None) -> None:
         self.columns, self.name, self.values, self.free = owner._columns, name, values, free
