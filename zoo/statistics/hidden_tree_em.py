@@ -16,7 +16,7 @@ from zoo.statistics.hidden_tree import HiddenTree, chow_liu
 
 _FIRST_STEP, _LAST_STEP = 0.2, 0.02  # how much of the sufficient statistics a batch replaces
 _PRIOR = 1.0  # rows at the column's marginal that each state's emission is taken together with
-_MOVE_PRIOR = 10.0  # rows at independence of parent and child that each row of moves is taken together with
+_MOVE_PRIOR = 5.0  # rows at independence of parent and child that each row of moves is taken together with
 _SMOOTH_ROWS = 300.0  # rows at the smoothed emission of an ordered column
 _SMOOTH_WIDTH = 0.01  # standard deviation of the smoothing in probability, at 20,000 rows
 _ALONE = 0.025  # an ordered code with this share of the rows has a meaning of its own and is not smoothed
@@ -111,7 +111,7 @@ def learn_tree(
             if score > best:
                 best, best_tree, best_at = score, em.tree, step
             elif patience is not None and step - best_at >= patience * a_pass:
-                stopped_by = "patience"
+                stopped_by = "early_stopping"
                 break
         if late:
             stopped_by = "max_minutes"
