@@ -16,7 +16,8 @@ from zoo.statistics.hidden_tree import HiddenTree, chow_liu
 
 _FIRST_STEP, _LAST_STEP = 0.2, 0.02  # how much of the sufficient statistics a batch replaces
 _PRIOR = 1.0  # rows at the column's marginal that each state's emission is taken together with
-_MOVE_PRIOR = 5.0  # rows at independence of parent and child that each row of moves is taken together with
+_MOVE_PRIOR = 3.0  # rows at independence of parent and child that each row of moves is taken together with, and
+_MOVE_LEAK = 0.01  # their share at most: over a long chain of columns they would wash out what few rows say
 _SMOOTH_ROWS = 300.0  # rows at the smoothed emission of an ordered column
 _SMOOTH_WIDTH = 0.01  # standard deviation of the smoothing in probability, at 20,000 rows
 _ALONE = 0.025  # an ordered code with this share of the rows has a meaning of its own and is not smoothed
@@ -96,7 +97,7 @@ def learn_tree(
     planned = epochs * a_pass if max_steps is None else min(max_steps, epochs * a_pass)
     stopped_by = "epochs" if planned == epochs * a_pass else "max_steps"
     every, started = max(1, planned // _CHECKS), time.perf_counter()
-    best, best_tree, best_at = -np.inf, em.tree, 0
+    best, best_tree, best_at = np.full(aside, -1e6), em.tree, 0
     step, rows = 0, np.empty(0, dtype=np.int64)
     while step < planned:
         if not len(rows):
@@ -106,10 +107,12 @@ def learn_tree(
         step += 1
         late = max_seconds is not None and time.perf_counter() - started >= max_seconds
         if aside and (step % every == 0 or step == planned or late):
-            score = mean_log_likelihood(em.tree, validation)
-            tell(Progress(step, planned, score))
-            if score > best:
-                best, best_tree, best_at = score, em.tree, step
+            scores = log_likelihoods(em.tree, validation)
+            tell(Progress(step, planned, float(scores.mean())))
+            # By more than one standard error: what a later tree adds to an equally good one is of the training rows.
+            gain = scores - best
+            if gain.mean() > gain.std() / aside**0.5:
+                best, best_tree, best_at = scores, em.tree, step
             elif patience is not None and step - best_at >= patience * a_pass:
                 stopped_by = "early_stopping"
                 break
@@ -119,10 +122,10 @@ def learn_tree(
     return Learned(best_tree if aside else em.tree, step, -(-step // a_pass), stopped_by)
 
 
-def mean_log_likelihood(tree: HiddenTree, codes: np.ndarray) -> float:
-    """Mean natural logarithm of the probability of rows of codes ``(n, C)``."""
+def log_likelihoods(tree: HiddenTree, codes: np.ndarray) -> np.ndarray:
+    """Natural logarithm ``float64 (n,)`` of the probability of each row of codes ``(n, C)``."""
     pieces = [codes[i : i + _PIECE] for i in range(0, len(codes), _PIECE)]
-    return float(np.concatenate([tree.up(tree.evidence(p)).log_likelihood for p in pieces]).mean())
+    return np.concatenate([tree.up(tree.evidence(p)).log_likelihood for p in pieces])
 
 
 class _EM:
@@ -193,7 +196,8 @@ class _EM:
         tree, states = self.tree, self.tree.states
         apart = self.moves.sum(axis=1, keepdims=True)  # (C, 1, H): the child's states, whatever the parent's
         apart /= apart.sum(axis=2, keepdims=True)
-        moves = self.moves + np.float32(_MOVE_PRIOR) * (np.float32(0.99) * apart + np.float32(0.01 / states))
+        prior = np.float32(min(_MOVE_PRIOR, _MOVE_LEAK * self.rows / states))
+        moves = self.moves + prior * (np.float32(0.99) * apart + np.float32(0.01 / states))
         moves /= moves.sum(axis=2, keepdims=True)
         moves[tree.order[0]] = apart[tree.order[0]]
         emissions = []

@@ -298,7 +298,9 @@ def _adversaries(codes: np.ndarray, family: CTGAN, rate: float) -> Any:
 
             self.critic.requires_grad_(True)
             on_real, on_made = self.seen(real, condition), self.seen(made.detach(), condition)
-            critic_loss = self.critic(on_made).mean() - self.critic(on_real).mean() + 10 * self.steepness(on_real, on_made)
+            critic_loss = (
+                self.critic(on_made).mean() - self.critic(on_real).mean() + 10 * self.steepness(on_real, on_made)
+            )
             of_critic.zero_grad()
             self.manual_backward(critic_loss)
             of_critic.step()
