@@ -44,6 +44,7 @@ ALLOWED = {
     ("zoo.imputing", "zoo.generator"),  # types only
     ("zoo.data", "zoo.hub"),  # one definition of offline mode
     ("zoo.data", "zoo.registry"),  # one definition of the home folder
+    ("zoo.generators", "zoo.registry"),  # a family that is built of others asks for them by name
     ("zoo.recipe", "zoo.cli"),  # errors of a recipe run directly look like those of zoo train
 }
 
