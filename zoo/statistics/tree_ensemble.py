@@ -80,7 +80,9 @@ class TreeEnsemble:
             levels = np.arange(int(self.threshold[mine].max()) + 2)[:, None]  # the last stands for all above
             table = np.zeros((len(levels), 8 * words), dtype=np.uint8)
             for k in range(splits + 1):
-                table[:, :trees] |= (exists[:, k] & (levels >= low[:, k]) & (levels <= high[:, k])).astype(np.uint8) << k
+                table[:, :trees] |= (exists[:, k] & (levels >= low[:, k]) & (levels <= high[:, k])).astype(
+                    np.uint8
+                ) << k
             tables.append((int(f), table.view(np.uint64)))
         return tables
 

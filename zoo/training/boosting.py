@@ -90,7 +90,14 @@ class BoostingData:
         ).construct()
 
     def boost(
-        self, rows: np.ndarray, label: np.ndarray, start: np.ndarray, held_out: np.ndarray, rounds: int, patience: int, begins: bool
+        self,
+        rows: np.ndarray,
+        label: np.ndarray,
+        start: np.ndarray,
+        held_out: np.ndarray,
+        rounds: int,
+        patience: int,
+        begins: bool,
     ) -> TreeEnsemble | None:
         """Trees that improve on the log odds ``start``, judged on held-out rows; None if none do.
 
