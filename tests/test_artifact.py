@@ -178,7 +178,7 @@ def test_hostile_tensors(folder: Path) -> None:
     from safetensors.numpy import save
 
     rewrite(folder, "model.safetensors", save({"other": np.zeros(3)}))
-    refuse(folder, "does not describe a valid")
+    refuse(folder, f"{folder}: the artifact has no array")
 
 
 def test_hostile_states_of_networks(tmp_path: Path) -> None:

@@ -369,8 +369,10 @@ def restore_component(cls: type[C], opened: OpenedArtifact) -> C:
                 component._occurred = Occurred.from_dict(opened.read_json("occurred.json"), component._schema)
             component._set_state(state)
             component._set_arrays(arrays)
-    except ArtifactError:
-        raise
+    except ArtifactError as error:
+        if where in str(error):
+            raise
+        raise ArtifactError(f"{where}: {error}") from error
     except Exception as error:  # whatever a family's parsers raise at what they were not written for
         said = " ".join(str(error).split()) or type(error).__name__
         raise ArtifactError(f"{where} does not describe a valid {opened.family}: {said}") from error
