@@ -122,8 +122,8 @@ def test_addresses_by_fsspec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in
 
 def test_undeclared_capabilities_name_the_families_that_have_them() -> None:
     with pytest.raises(UnsupportedCapability, match="tabular/gaussian_copula"):
-        _ = zoo.create("tabular/tvae").impute
-    assert not hasattr(zoo.create("tabular/tvae"), "impute")
+        _ = zoo.create("image/cgan").impute
+    assert not hasattr(zoo.create("image/cgan"), "impute")
 
 
 def test_a_declared_capability_asks_for_a_fit_first() -> None:
