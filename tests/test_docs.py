@@ -9,7 +9,10 @@ import zoo
 from zoo.recipe import list_recipes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / n for n in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/artifacts.md")]
+PAGES = [
+    ROOT / n
+    for n in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/artifacts.md", "docs/tables.md")
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
