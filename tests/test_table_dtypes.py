@@ -15,7 +15,7 @@ import zoo
 from zoo.data.table_check import check_table, equal_tables
 from zoo.data.table_codec import TableCodec
 from zoo.data.table_io import read_table, write_table
-from zoo.data.table_values import arrow_type, plain_dtype
+from zoo.data.table_values import DAY_FORMATS, arrow_type, plain_dtype
 from zoo.data.tabular import TableForm
 from zoo.errors import SchemaError
 from zoo.schema import Schema
@@ -115,3 +115,41 @@ def test_families_keep_what_is_missing_together(family: str, apart: float, least
     assert (gone["lat"] != gone["town"]).mean() < apart
     assert gone["b"][made["c"] == "x"].mean() > least
     assert gone["b"][made["c"] != "x"].mean() < 0.15
+
+
+# Times that are written in other ways than ISO 8601
+
+
+@pytest.mark.parametrize("form", sorted(DAY_FORMATS))
+def test_times_in_other_forms_are_times_and_come_back_so(form: str) -> None:
+    moments = [dt.datetime(1995, 1, 1) + dt.timedelta(seconds=int(s)) for s in RNG.integers(0, 8 * 10**8, 400)]
+    texts = pd.Series([m.strftime(form) for m in moments], dtype="str").mask(RNG.random(400) < 0.1)
+    table = pd.DataFrame({"when": texts, "y": RNG.normal(size=400)})
+    schema = FORM.infer(table)
+    column = schema["when"]
+    assert (column.kind, column.pattern) == ("datetime", form)
+    known = pd.to_datetime(texts, format=form)
+    assert (pd.Timestamp(column.minimum), pd.Timestamp(column.maximum)) == (known.min(), known.max())
+    check_table(table, schema)
+    codec = TableCodec(schema)
+    assert equal_tables(codec.decode(codec.encode(table), 400), table)
+    generator = zoo.create("tabular/gaussian_copula").fit(table)
+    made = generator.sample(300, seed=1)
+    check_table(made, schema)
+    assert pd.to_datetime(made["when"], format=form).notna().sum() == made["when"].notna().sum()
+    low, high = "2000-01-01", "2004-12-31"
+    inside = generator.sample(50, conditions={"when": (low, high)}, seed=1)["when"]
+    assert pd.to_datetime(inside, format=form).between(low, "2005-01-01").all()
+    asked = generator.sample(3, conditions={"when": texts.dropna().iloc[0]}, seed=1)["when"]
+    assert (asked == texts.dropna().iloc[0]).all()
+    assert "fidelity.shapes" in str(zoo.evaluate(table, made, quick=True))
+
+
+def test_days_that_do_not_exist_are_no_times() -> None:
+    texts = [f"{d:02d}.{m:02d}.2024" for d in range(1, 29) for m in range(1, 13)]
+    assert FORM.infer(pd.DataFrame({"d": texts}))["d"].kind == "datetime"
+    for wrong in ("31.04.2024", "30.02.2024", "01.13.2024", "00.01.2024", "soon"):
+        assert FORM.infer(pd.DataFrame({"d": [*texts, wrong]}))["d"].kind != "datetime", wrong
+    slashes = FORM.infer(pd.DataFrame({"d": ["01/02/2024", "12/11/2023"]}))["d"]
+    assert slashes.pattern == "%m/%d/%Y" and slashes.minimum == "2023-12-11T00:00:00"
+    assert FORM.infer(pd.DataFrame({"d": ["01/02/2024", "13/11/2023"]}))["d"].pattern == "%d/%m/%Y"

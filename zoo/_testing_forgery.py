@@ -165,13 +165,15 @@ def _arrays(arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.n
             "twice": np.concatenate([array, array]) if array.ndim else array + 1,
             "of whole numbers": array.astype(np.int64),
             "of double precision": array.astype(np.float64),
-            "below zero": -1 - np.abs(array.astype(np.float64)).astype(array.dtype),
+            "below zero": (-1 - np.abs(array.astype(np.float64))).astype(
+                np.int64 if array.dtype.kind in "bu" else array.dtype
+            ),
             "turned": array[::-1],
         }
         if array.dtype.kind == "f":
             forged |= {"not a number": np.full_like(array, np.nan), "without end": np.full_like(array, np.inf)}
         if array.dtype.kind in "iu":
-            forged |= {"beyond": array + 1000}
+            forged |= {"beyond": array.astype(np.int64) + 1000}
         yield f"no {name}", {k: v for k, v in arrays.items() if k != name}
         for what, other in forged.items():
             yield f"{name} {what}", {**arrays, name: np.ascontiguousarray(other)}

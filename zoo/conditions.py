@@ -177,8 +177,10 @@ def to_number(values: Any, column: Column) -> np.ndarray:
 
     series = pd.Series(values) if not isinstance(values, pd.Series) else values
     if column.kind in ("datetime", "date"):
+        # Columns of text may have a form of their own, such as %d.%m.%Y; bounds and most conditions are ISO 8601.
+        own = column.pattern if "64[" not in column.dtype and "-%m-%d" not in (column.pattern or "-%m-%d") else None
         try:
-            times = pd.to_datetime(series, utc=True, format="ISO8601")
+            times = _in_form(series, own) if own is not None else pd.to_datetime(series, utc=True, format="ISO8601")
         except ValueError:  # a caller's own spelling of one value; slow, and columns never need it
             times = pd.to_datetime(series, utc=True, format="mixed")
         ticks = times.dt.tz_convert(None).to_numpy()  # not a difference of Timestamps: those end in the year 2262
@@ -192,6 +194,16 @@ def to_number(values: Any, column: Column) -> np.ndarray:
     else:
         out = pd.to_numeric(series)
     return out.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _in_form(series: Any, form: str) -> Any:
+    """Times from text in one strftime form, or else in ISO 8601."""
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(series, utc=True, format=form)
+    except ValueError:
+        return pd.to_datetime(series, utc=True, format="ISO8601")
 
 
 def bounds(column: Column) -> tuple[float, float]:

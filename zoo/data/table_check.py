@@ -7,7 +7,16 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from zoo.conditions import bounds, to_number
-from zoo.data.table_values import ISO_FORMATS, STRING_DTYPES, arrow_strings, codes_of, is_textual, plain, plain_values
+from zoo.data.table_values import (
+    DAY_FORMATS,
+    ISO_FORMATS,
+    STRING_DTYPES,
+    arrow_strings,
+    codes_of,
+    is_textual,
+    plain,
+    plain_values,
+)
 from zoo.errors import SchemaError, nearest
 from zoo.schema import Column, Schema
 
@@ -116,11 +125,11 @@ def _check_lengths(values: pd.Series, column: Column) -> None:
 
 def _check_iso(values: pd.Series, column: Column) -> None:
     pattern = column.pattern
-    if pattern not in ISO_FORMATS:
-        raise SchemaError(
-            f"column {column.name!r}: unknown time pattern {pattern!r}; {nearest(str(pattern), ISO_FORMATS)}"
-        )
-    fits = pc.fill_null(pc.match_substring_regex(arrow_strings(values), ISO_FORMATS[pattern][0]), True)
+    regex = ISO_FORMATS[pattern][0] if pattern in ISO_FORMATS else DAY_FORMATS.get(str(pattern), (None,))[0]
+    if regex is None:
+        known = nearest(str(pattern), [*ISO_FORMATS, *DAY_FORMATS])
+        raise SchemaError(f"column {column.name!r}: unknown time pattern {pattern!r}; {known}")
+    fits = pc.fill_null(pc.match_substring_regex(arrow_strings(values), regex), True)
     if not pc.all(fits).as_py():
         value = values[~np.asarray(fits)].iloc[0]
         raise SchemaError(f"column {column.name!r}: {value!r} is no time of the form {pattern}")

@@ -185,7 +185,7 @@ def _texts(column: Column, rows: np.ndarray, key: np.uint64, missing: np.ndarray
     pattern = _read(column.name, "text", column.pattern)
     chance = _mix(rows ^ key)
     if "fake" in pattern:
-        texts = _fakes(pattern["fake"], rows, key, numbered=False)
+        texts = _fakes(pattern["fake"], chance, key, numbered=False)
     elif "shapes" in pattern:
         texts = _mixed_shapes(pattern, chance)
     else:

@@ -26,7 +26,7 @@ from zoo.data.table_schema import (
     missing_together,
     number_type,
 )
-from zoo.data.table_values import arrow_strings, category_dtype, detect_iso, plain_values
+from zoo.data.table_values import arrow_strings, category_dtype, detect_times, plain_values
 from zoo.errors import SchemaError, nearest
 from zoo.schema import KINDS, Column, Schema
 from zoo.schema_yaml import read_fields, read_yaml
@@ -129,7 +129,7 @@ def as_kind(values: pd.Series, kind: str, personal: str | None) -> Column:
     if kind in ("datetime", "date"):
         if holds == kind:
             return infer_times(present, kind, about)
-        iso = detect_iso(arrow_strings(present)) if holds == "string" and kind == "datetime" else None
+        iso = detect_times(arrow_strings(present)) if holds == "string" and kind == "datetime" else None
         if iso is None:
             raise impossible(f"it holds {holds} values such as {present.iloc[0]!r}; use pd.to_datetime first")
         return iso_times(arrow_strings(present), iso, about)

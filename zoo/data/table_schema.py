@@ -9,11 +9,12 @@ The rules, in order; *present* values are those that are not missing:
   at least half of their range (a permuted count); else ``integer``;
 - floats: ``float``, with ``decimals`` when all values have at most 6 digits after the point (0 for integers that
   became floats because some were missing);
-- strings: ``datetime`` when all have one ISO 8601 form (what a CSV file makes of times); personal data by form or name
-  (:mod:`zoo.data.table_pii`) are ``identifier`` or ``text`` and made up; ``identifier`` when at least 50 rows are all
-  distinct and of one structure (see :mod:`zoo.data.table_patterns`); ``category`` when there are at most 50 different
-  ones, or when at least half of the rows share their value with another row (a postcode with thousands of values is a
-  category, a name is not); else free ``text``. Sentences that hardly repeat are ``text`` at any number.
+- strings: ``datetime`` when all have one ISO 8601 form (what a CSV file makes of times) or one like 31.12.2024;
+  personal data by form or name (:mod:`zoo.data.table_pii`) are ``identifier`` or ``text`` and made up; ``identifier``
+  when at least 50 rows are all distinct and of one structure (see :mod:`zoo.data.table_patterns`); ``category`` when
+  there are at most 50 different ones, or when at least half of the rows share their value with another row (a postcode
+  with thousands of values is a category, a name is not); else free ``text``. Sentences that hardly repeat are ``text``
+  at any number.
 
 Numbers with more than 20 different values also get their ``masses``: what at least a twentieth of the rows share, such
 as the zero of an amount that most people do not have.
@@ -32,7 +33,15 @@ import pyarrow.compute as pc
 
 from zoo.data.table_patterns import describe_text, identifier_pattern, integer_pattern
 from zoo.data.table_pii import personal_kind, personal_number
-from zoo.data.table_values import DURATION_UNITS, SECONDS, TIME_PATTERNS, arrow_strings, detect_iso, plain_values
+from zoo.data.table_values import (
+    DAY_FORMATS,
+    DURATION_UNITS,
+    SECONDS,
+    TIME_PATTERNS,
+    arrow_strings,
+    detect_times,
+    plain_values,
+)
 from zoo.errors import DataError, SchemaError
 from zoo.schema import Column, Schema
 
@@ -319,7 +328,7 @@ def _coarsest(times: np.ndarray, patterns: dict[str, str]) -> str | None:
 def _infer_strings(values: pd.Series, about: dict[str, Any], personal: str | None) -> Column:
     texts = arrow_strings(values)
     present = texts.drop_null()
-    iso = detect_iso(present)
+    iso = detect_times(present)
     if iso is not None:
         return iso_times(present, iso, about)
     counts = present.value_counts()
@@ -339,8 +348,9 @@ def _infer_strings(values: pd.Series, about: dict[str, Any], personal: str | Non
 
 
 def iso_times(present: pa.ChunkedArray, iso: str, about: dict[str, Any]) -> Column:
-    """A ``datetime`` column of present strings in one ISO 8601 form."""
-    times = pc.min_max(present)
+    """A ``datetime`` column of present strings in one form."""
+    # Times that begin with the day are not in the order of their characters.
+    times = pc.min_max(pc.strptime(present, format=iso, unit="s") if iso in DAY_FORMATS else present)
     low, high = (pd.Timestamp(times[end].as_py()).isoformat() for end in ("min", "max"))
     return Column(kind="datetime", minimum=low, maximum=high, pattern=iso, **about)
 

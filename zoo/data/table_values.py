@@ -42,6 +42,13 @@ ISO_FORMATS: dict[str, tuple[str, str, str, str]] = {"%Y-%m-%d": (f"^{_DAY_REGEX
     for mark in (" ", "T")
     for zone in ("", "Z")
 }
+# Other ways in which people write times as text: strftime pattern -> (regular expression, NumPy unit). The month stands
+# first where both readings of slashes are possible.
+DAY_FORMATS: dict[str, tuple[str, str]] = {
+    day + clock: (f"^{re.sub('%[dm]', '[0-9]{2}', day).replace('%Y', '[0-9]{4}').replace('.', '[.]')}{regex}$", unit)
+    for day in ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d")
+    for clock, regex, unit in (("", "", "D"), (" %H:%M", r" \d\d:\d\d", "m"), (" %H:%M:%S", r" \d\d:\d\d:\d\d", "s"))
+}
 # The patterns of true datetime columns only say to which unit all values are rounded.
 TIME_PATTERNS: dict[str, str] = {p: f[1] for p, f in ISO_FORMATS.items()} | {"%Y-%m-%d %H": "h"}
 
@@ -204,11 +211,35 @@ def _all_match(values: pa.ChunkedArray, regex: str) -> bool:
     return pc.all(pc.match_substring_regex(values, regex)).as_py()
 
 
-def detect_iso(values: pa.ChunkedArray) -> str | None:
-    """The one ISO 8601 pattern of :data:`ISO_FORMATS` in which all present strings are valid times, else None."""
+def detect_times(values: pa.ChunkedArray) -> str | None:
+    """The one pattern of :data:`ISO_FORMATS` or :data:`DAY_FORMATS` in which all present strings are valid times."""
     present = values.drop_null()
     if not len(present):
         return None
+    for pattern, (regex, _) in DAY_FORMATS.items():
+        if _all_match(present[:1], regex) and _all_match(present, regex):
+            times = pc.strptime(present, format=pattern, unit="s", error_is_null=True)
+            # There and back: the 31st of April is the 1st of May to some.
+            if not times.null_count and _formatted(times, pattern).equals(present):
+                return pattern
+    return _detect_iso(present)
+
+
+def text_times(values: pd.Series, pattern: str | None = None) -> pd.Series:
+    """Times that are written as text, in a pattern or in the one that all have; ISO 8601 and what pandas knows."""
+    if pattern is None and is_textual(values):
+        pattern = detect_times(arrow_strings(values))
+    if pattern not in DAY_FORMATS:
+        return pd.to_datetime(values)
+    return pd.to_datetime(values, format=pattern)
+
+
+def _formatted(times: Any, pattern: str) -> Any:
+    # Arrow writes seconds of a timestamp[s] without a fraction.
+    return pc.strftime(times, format=pattern).cast(pa.large_string())
+
+
+def _detect_iso(present: pa.ChunkedArray) -> str | None:
     pattern = next((p for p, (regex, *_) in ISO_FORMATS.items() if _all_match(present[:1], regex)), None)
     if pattern is None or not _all_match(present, ISO_FORMATS[pattern][0]):
         return None
@@ -217,7 +248,9 @@ def detect_iso(values: pa.ChunkedArray) -> str | None:
 
 
 def format_iso(times: np.ndarray, pattern: str) -> pa.Array:
-    """Strings in an ISO pattern from ``datetime64 (n,)``, NaT as null."""
+    """Strings in a pattern from ``datetime64 (n,)``, NaT as null."""
+    if pattern in DAY_FORMATS:
+        return _formatted(pa.array(times.astype("datetime64[s]")), pattern)
     _, unit, mark, zone = ISO_FORMATS[pattern]
     if unit == "D":
         return pa.array(times.astype("datetime64[D]")).cast(pa.large_string())
@@ -241,6 +274,8 @@ def time_unit(column: Column) -> str:
                 )
             return DURATION_UNITS[column.pattern]
     elif column.pattern is not None:
+        if column.dtype in STRING_DTYPES and column.pattern in DAY_FORMATS:
+            return DAY_FORMATS[column.pattern][1]
         known = ISO_FORMATS if column.dtype in STRING_DTYPES else TIME_PATTERNS
         if column.pattern not in known:
             raise SchemaError(

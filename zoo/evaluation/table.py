@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.data.table_values import text_times
 from zoo.errors import DataError, SchemaError, nearest
 from zoo.evaluation.kit import Features, Kit, same_type
 from zoo.schema import Column, Schema
@@ -83,7 +84,7 @@ def _numbers(values: pd.Series, part: str, name: str) -> np.ndarray:
 
 def _instants(values: pd.Series, part: str, name: str, unit: str | None) -> tuple[np.ndarray, str]:
     try:
-        stamps = values if pd.api.types.is_datetime64_any_dtype(values.dtype) else pd.to_datetime(values)
+        stamps = values if pd.api.types.is_datetime64_any_dtype(values.dtype) else text_times(values)
         if getattr(stamps.dtype, "tz", None) is not None:
             stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
         array = stamps.to_numpy()
