@@ -9,15 +9,9 @@ import zoo
 from zoo.recipe import list_recipes
 
 ROOT = Path(__file__).parents[1]
-<<<<<<< HEAD
-NAMES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/artifacts.md", "docs/control.md")
+ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")
+NAMES = (*ROOT_PAGES, "docs/artifacts.md", "docs/control.md", "docs/tables.md")
 PAGES = [ROOT / n for n in NAMES]
-=======
-PAGES = [
-    ROOT / n
-    for n in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/artifacts.md", "docs/tables.md")
-]
->>>>>>> schemaio
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
