@@ -117,6 +117,8 @@ class Training(pl.LightningModule):
         Weight decay (decoupled).
     """
 
+    owner: Tensor  # (D,)
+
     def __init__(self, network: ColumnNetwork, owner: list[int], rate: float, fixed: float, decay: float) -> None:
         super().__init__()
         self.network = network
