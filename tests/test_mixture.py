@@ -250,7 +250,7 @@ def test_an_unsound_artifact_is_refused(fitted: Mixture) -> None:
         "moves": -arrays["moves"],
         "emissions": np.full_like(arrays["emissions"], np.nan),
     }.items():
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"tree|fit|probabilities"):
             broken(**{key: value})
 
 
