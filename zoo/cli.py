@@ -14,12 +14,11 @@ import typer
 import typer.core
 
 from zoo import __version__
-from zoo.cli_schema import schema_command
+from zoo.cli_arguments import balance_of, conditions_of, json_or_text, options_of
 from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
     from zoo.generator import Generator
-    from zoo.schema import Schema
 
 
 class _Ended(BaseException):
@@ -259,18 +258,8 @@ def _generator(cls: Any, settings: list[str]) -> "Generator":
         field, sign, value = setting.partition("=")
         if not sign:
             raise ConfigError(f"--set {setting!r} must be field=value")
-        config[field] = _json_or_text(value)
+        config[field] = json_or_text(value)
     return build(cls, config, owner=cls.name)
-
-
-def _json_or_text(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return {"True": True, "False": False}.get(value, value)
-
-
-app.command("schema")(schema_command)
 
 
 @app.command()
@@ -305,71 +294,6 @@ def fit(
     generator.save(output)
     print(f"fitted {family} on {generator.form.length(native):,} samples; saved {output}")
     print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
-
-
-def _conditions(given: list[str], schema: "Schema") -> dict[str, Any]:
-    """``age=60..`` is a range, ``a=x,y`` any of, ``a=x`` equal; numbers are read as numbers, unless the column has
-    names for categories (a place named ``1010`` is a name); ``a=`` asks for a missing value."""
-    out: dict[str, Any] = {}
-    for item in given:
-        name, sign, value = item.partition("=")
-        if not sign:
-            raise OptionError(f"--condition {item!r} must be column=value, column=a,b or column=low..high")
-        if name in out:
-            raise OptionError(f"--condition on {name!r} is given twice; use {name}=a,b for any of several values")
-        read, categories = _reader(name, schema)
-        if value in categories or "," not in value or ".." in value:
-            out[name] = _asked(value, read, categories)
-        else:
-            out[name] = [read(v) for v in value.split(",")]
-    return out
-
-
-def _reader(name: str, schema: "Schema") -> tuple[Callable[[str], Any], tuple[Any, ...]]:
-    """How values of a column are read, and its categories if they are text."""
-    categories = schema[name].categories if name in schema else ()
-    named = bool(categories) and all(isinstance(c, str) for c in categories)
-    return (str, categories) if named else (_json_or_text, ())
-
-
-def _asked(value: str, read: Callable[[str], Any], categories: tuple[Any, ...]) -> Any:
-    """One value, a range or a missing value."""
-    if value in categories:
-        return value
-    if not value:
-        return None
-    if ".." in value:
-        return tuple(read(end) if end else None for end in value.split("..", 1))
-    return read(value)
-
-
-def _balance(given: list[str], schema: "Schema") -> dict[str, Any] | None:
-    """``income`` for even classes, ``income=>50K:0.3`` for shares; the last colon parts a value from its share."""
-    out: dict[str, Any] = {}
-    for item in given:
-        name, sign, shares = item.partition("=")
-        if name in out:
-            raise OptionError(f"--balance on {name!r} is given twice; use {name}=a:0.3,b:0.2 for several classes")
-        out[name] = {} if sign else None
-        read, categories = _reader(name, schema)
-        for part in shares.split(",") if sign else []:
-            value, colon, share = part.rpartition(":")
-            try:
-                out[name][_asked(value, read, categories)] = float(share if colon else "?")
-            except ValueError as error:
-                raise OptionError(f"--balance {item!r} must be column or column=value:share,value:share") from error
-    return out or None
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """``temperature=0.7``; numbers are read as numbers."""
-    out = {}
-    for item in given:
-        name, sign, value = item.partition("=")
-        if not sign:
-            raise OptionError(f"--option {item!r} must be name=value; zoo info NAME shows the options")
-        out[name] = _json_or_text(value)
-    return out
 
 
 @app.command()
@@ -410,15 +334,15 @@ def sample(
     from zoo.data.export import export
     from zoo.registry import load
 
-    options = _options(option or [])
+    options = options_of(option or [])
     generator = load(name, revision, device=device)
-    conditions = _conditions(condition or [], generator.schema) or None
+    conditions = conditions_of(condition or [], generator.schema) or None
     if constraint:
         options["constraints"] = constraint
     if allow_unseen:
         options["allow_unseen"] = True
     if balance:
-        options["balance"] = _balance(balance, generator.schema)
+        options["balance"] = balance_of(balance, generator.schema)
     asked: Any = {"conditions": conditions, "seed": seed, "options": options}
     kept = export(generator, n, output, **asked, table=table, partition_rows=partition_rows)
     print(f"wrote {n - kept:,} samples to {output}" + (f"; {kept:,} were there already" if kept else ""))

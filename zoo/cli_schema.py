@@ -16,7 +16,7 @@ def schema_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the YAML to a file.")] = None,
 ) -> None:
     """Show the schema that is inferred from a table: kinds, ranges, missing values, personal data, keys."""
-    from zoo.data.export import atomic_file
+    from zoo.atomic import atomic_file
     from zoo.data.schema_view import missing_shares, schema_rows
     from zoo.data.source import read_source
 
