@@ -81,7 +81,7 @@ def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     assert report.to_json(path) == path.read_text(encoding="utf-8")
     data = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert {s["name"] for s in data["scores"]} == set(report.names)
     assert data["rows"] == {"train": 400, "synthetic": 300, "holdout": 300}
     again = Report.from_json(path)
@@ -99,7 +99,11 @@ def test_scores_are_values_or_reasons() -> None:
     assert Score(**fields, value=1.0, anchors={"real": 0.5, "naive": 0.7}).normalised is None
     lower = {**fields, "direction": "lower", "ideal": 0.5}
     assert Score(**lower, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised == pytest.approx(0.8)
-    assert Score(**{**lower, "direction": "ideal"}, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised is None
+    near = {**lower, "direction": "ideal"}
+    assert Score(**near, value=0.4, anchors={"real": 0.5, "naive": 1.0}).normalised == pytest.approx(0.8)
+    assert Score(**near, value=0.4, anchors={"real": 0.5, "naive": 0.5}).normalised is None
+    copy = {"real": 0.5, "naive": 0.5, "copy": 1.0}
+    assert Score(**lower, floor="copy", value=0.75, anchors=copy).normalised == 0.5
     for wrong in ({"value": None}, {"value": 0.5, "reason": "none"}, {"value": float("nan")}, {"value": float("inf")}):
         with pytest.raises(DataError, match=r"a\.b"):
             Score(**fields, **wrong)

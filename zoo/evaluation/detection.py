@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.evaluation.learners import FOLDS, MIN_ROWS, auc_interval, cross_fitted_scores
+from zoo.evaluation.intervals import auc_interval
+from zoo.evaluation.learners import FOLDS, MIN_ROWS, cross_fitted_scores
 from zoo.evaluation.metric import Measurement, NotComputable, Trial, metric
 
 

@@ -126,13 +126,18 @@ class _Anchors:
     def __init__(self, base: Trial) -> None:
         self.base = base
         self.made: dict[str, Trial] = {}
+        self.usual = {k: getattr(base, k) for k in ("train", "holdout", "fit", "test")}
 
     def trial(self, anchor: Anchor, metric: Metric) -> Trial:
         role: str = anchor
         if anchor == "real":
             role = f"real:{'fit' if metric.question == 'utility' else metric.ceiling}"
         if role not in self.made:
-            self.made[role] = replace(self.base, cache={}, **self._parts(role))
+            parts = self._parts(role)
+            same = (
+                t for t in self.made.values() if all(getattr(t, k) is v for k, v in {**self.usual, **parts}.items())
+            )
+            self.made[role] = next(same, None) or replace(self.base, cache={}, **parts)
         return self.made[role]
 
     def _parts(self, role: str) -> dict[str, Any]:
@@ -175,6 +180,7 @@ def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
         "ideal": metric.ideal,
         "plain": metric.plain,
         "reference": metric.reference,
+        "floor": metric.floor,
     }
     try:
         found = metric.compute(base)
@@ -200,6 +206,9 @@ def _subsampling(limits: Limits) -> dict[str, int]:
         "neighbour_rows": limits.neighbours,
         "reference_rows": limits.references,
         "contingency_rows": limits.contingency,
+        "attacked_people": limits.attacked,
+        "attackers_reference_rows": limits.attack_reference,
+        "attackers_synthetic_rows": limits.attack_synthetic,
     }
 
 

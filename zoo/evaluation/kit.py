@@ -85,6 +85,10 @@ class Kit(ABC):
         ``float32 (N, D)`` for squared Euclidean distances, or a CSR matrix of unit rows for cosine distances.
         """
 
+    def numeric_count(self, data: Any) -> int:
+        """How many coordinates of :meth:`points` are numbers in standard deviations (the rest are categories)."""
+        return len(self.as_table(data).numbers)
+
     @abstractmethod
     def fingerprints(self, *parts: Any) -> tuple[np.ndarray, ...]:
         """A ``uint64 (N,)`` hash per sample: equal samples have equal hashes across the parts."""

@@ -31,7 +31,8 @@ Direction = Literal["higher", "lower", "ideal"]
 Anchor = Literal["real", "naive", "copy"]
 
 # Modules whose import registers metrics; a new question is a new file and a name here.
-_MODULES = ("fidelity", "detection", "utility", "privacy")
+_MODULES = ("fidelity", "detection", "utility", "privacy", "membership")
+_QUESTIONS = ("fidelity", "detection", "diversity", "generalisation", "utility", "fairness", "privacy")
 
 
 class NotComputable(ZooError):
@@ -58,9 +59,22 @@ class Limits:
     """Rows of train, and as many of the holdout, that they are searched among."""
     contingency: int = 50_000
     """Rows of each table in contingency tables, as in the published definition."""
+    attacked: int = 4_000
+    """People of train, and as many strangers, whom an attack is tried on."""
+    attack_reference: int = 4_000
+    """Records of the population that the attacker knows."""
+    attack_synthetic: int = 50_000
+    """Synthetic rows that the attacker has, and training rows among which near copies are searched."""
 
 
-QUICK = Limits(detection=3_000, utility=5_000, neighbours=2_000)
+QUICK = Limits(
+    detection=3_000,
+    utility=5_000,
+    neighbours=2_000,
+    attacked=1_000,
+    attack_reference=2_000,
+    attack_synthetic=10_000,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +149,10 @@ class Metric:
         compared.
     anchors
         Those that are computed.
+    floor
+        The anchor at which the normalised score is 0: ``naive``, or ``copy`` where a copy is the worst.
+    depth
+        ``standard``: in every report; ``full``: only in full ones, or when asked for by name.
     plain
         One sentence of what the number says, for readers who are no statisticians.
     reference
@@ -154,7 +172,9 @@ class Metric:
     compute: Callable[[Trial], Measurement]
     needs: frozenset[str] = frozenset()
     ceiling: Literal["holdout", "train", "fresh"] = "holdout"
-    anchors: tuple[Anchor, ...] = ("real", "naive")
+    anchors: tuple[Anchor, ...] = ("real", "naive", "copy")
+    floor: Literal["naive", "copy"] = "naive"
+    depth: Literal["standard", "full"] = "standard"
     cost: Literal["low", "medium", "high"] = "low"
 
     @property
@@ -180,12 +200,14 @@ def all_metrics() -> dict[str, Metric]:
     """All metrics by name, in the order of questions."""
     for module in _MODULES:
         importlib.import_module(f"zoo.evaluation.{module}")
-    order = {q: i for i, q in enumerate(_MODULES)}
+    order = {q: i for i, q in enumerate(_QUESTIONS)}
     return dict(sorted(_METRICS.items(), key=lambda item: order.get(item[1].question, len(order))))
 
 
-def select(modality: str, patterns: Iterable[str] | str | None = None) -> list[Metric]:
-    """Metrics of a modality, all or those that match one of the patterns (``"privacy.*"``).
+def select(modality: str, patterns: Iterable[str] | str | None = None, *, full: bool = False) -> list[Metric]:
+    """Metrics of a modality: the standard ones, with ``full`` all, or those that match one of the patterns.
+
+    A name finds its metric at any depth; a pattern such as ``"privacy.*"`` those of the depth.
 
     Raises
     ------
@@ -193,11 +215,12 @@ def select(modality: str, patterns: Iterable[str] | str | None = None) -> list[M
         If a pattern matches no metric of the modality.
     """
     known = {name: m for name, m in all_metrics().items() if modality in m.modalities}
+    usual = {name: m for name, m in known.items() if full or m.depth == "standard"}
     if patterns is None:
-        return list(known.values())
+        return list(usual.values())
     wanted: set[str] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        hits = fnmatch.filter(known, pattern)
+        hits = [pattern] if pattern in known else fnmatch.filter(usual, pattern) or fnmatch.filter(known, pattern)
         if not hits:
             raise ConfigError(f"no metric {pattern!r} for modality {modality!r}; {nearest(pattern, known)}")
         wanted.update(hits)

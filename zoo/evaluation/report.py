@@ -15,7 +15,8 @@ from zoo.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_ADDED = frozenset({"floor"})  # fields of a score that reports of form 1 lack
 ANCHOR_NAMES = {"real": "real against real", "naive": "naive", "copy": "training rows returned"}
 
 
@@ -41,6 +42,8 @@ class Score:
     interval: tuple[float, float] | None = None
     anchors: Mapping[str, float | None] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    floor: str = "naive"
+    """The anchor at which the normalised score is 0."""
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.reason is not None):
@@ -50,16 +53,21 @@ class Score:
 
     @property
     def normalised(self) -> float | None:
-        """Where the value stands between the naive generator (0) and real data (1).
+        """Where the value stands between a bad generator (0) and real data (1).
 
-        None where real data are no better than the naive generator, as in single columns, which it copies.
+        The bad one is the naive generator, or in privacy the one that returns training rows. None where real data are
+        no better, as in single columns, which the naive generator copies.
         """
-        real, naive = self.anchors.get("real"), self.anchors.get("naive")
-        if self.value is None or real is None or naive is None or self.direction == "ideal":
+        value, real, floor = self.value, self.anchors.get("real"), self.anchors.get(self.floor)
+        if value is None or real is None or floor is None:
             return None
-        if (real - naive) * (1 if self.direction == "higher" else -1) < 1e-3:
+        if self.direction == "ideal":
+            assert self.ideal is not None
+            value, real, floor = (-abs(v - self.ideal) for v in (value, real, floor))
+        sign = -1 if self.direction == "lower" else 1
+        if (real - floor) * sign < 1e-3:
             return None
-        return (self.value - naive) / (real - naive)
+        return (value - floor) / (real - floor)
 
 
 def format_number(value: float | None) -> str:
@@ -256,7 +264,7 @@ def sentence(score: Score, naive: str) -> str:
 
 
 def _score(data: Mapping[str, Any]) -> Score:
-    values = {f.name: data[f.name] for f in dataclasses.fields(Score)}
+    values = {f.name: data[f.name] for f in dataclasses.fields(Score) if f.name in data or f.name not in _ADDED}
     values["span"] = tuple(values["span"])
     values["interval"] = None if values["interval"] is None else tuple(values["interval"])
     return Score(**values)
