@@ -3,22 +3,25 @@
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import zoo
-from zoo.errors import DataError
-from zoo.evaluation.kit import make_kit, modality_of
+from zoo.errors import ConfigError, DataError, nearest
+from zoo.evaluation.kit import Kit, make_kit, modality_of
 from zoo.evaluation.metric import QUICK, Anchor, Limits, Metric, NotApplicable, NotComputable, Trial, select
 from zoo.evaluation.report import Report, Score
+from zoo.evaluation.table import role_of
 from zoo.schema import Schema
 
 Progress = Callable[[str, int, int], None]
+Depth = Literal["quick", "standard", "full"]
+_DEPTHS = ("quick", "standard", "full")
 _FREE_OVERLAP = 0.02  # of the holdout, shared with train, before the report speaks of it
 _TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
 
@@ -31,20 +34,29 @@ def run(
     *,
     schema: Schema | None = None,
     seed: int = 0,
-    quick: bool = False,
+    depth: Depth = "standard",
     metrics: Iterable[str] | str | None = None,
+    generator: Any = None,
+    quasi_identifiers: Sequence[str] = (),
+    sensitive: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """See :func:`zoo.evaluation.evaluate`."""
     started = time.perf_counter()
+    if depth not in _DEPTHS:
+        raise ConfigError(f"depth={depth!r} is not known; {nearest(str(depth), _DEPTHS)}")
+    quick = depth == "quick"
     modality = modality_of(train, schema)
     kit = make_kit(modality, schema)
-    chosen = select(modality, metrics)
+    chosen = select(modality, metrics, full=depth == "full")
     parts = {"train": train, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
     data = kit.prepare(parts, target)
     target = target if target is not None else kit.default_target()
     notes = _overlap(kit, data)
     base = _base_trial(kit, data, target, seed, QUICK if quick else Limits())
+    base.native, base.generator = parts, generator
+    base.quasi_identifiers = _columns(kit, quasi_identifiers, "quasi_identifiers")
+    base.sensitive = _columns(kit, sensitive, "sensitive") or _declared_sensitive(kit)
     anchors = _Anchors(base)
     scores = []
     with _shown(progress, len(chosen)) as tell:
@@ -72,6 +84,19 @@ def run(
         seconds=round(time.perf_counter() - started, 2),
         views=views,
     )
+
+
+def _columns(kit: Kit, names: Sequence[str], argument: str) -> tuple[str, ...]:
+    """Names of columns that can be compared, checked."""
+    known = [] if kit.schema is None else [c.name for c in kit.schema if role_of(c) is not None]
+    for name in (names,) if isinstance(names, str) else names:
+        if name not in known:
+            raise DataError(f"{argument}: {name!r} is no column that can be compared; {nearest(name, known)}")
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _declared_sensitive(kit: Kit) -> tuple[str, ...]:
+    return () if kit.schema is None else tuple(c.name for c in kit.schema if c.sensitive and role_of(c) is not None)
 
 
 def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
@@ -137,7 +162,7 @@ class _Anchors:
             same = (
                 t for t in self.made.values() if all(getattr(t, k) is v for k, v in {**self.usual, **parts}.items())
             )
-            self.made[role] = next(same, None) or replace(self.base, cache={}, **parts)
+            self.made[role] = next(same, None) or replace(self.base, cache={}, role=anchor, **parts)
         return self.made[role]
 
     def _parts(self, role: str) -> dict[str, Any]:
@@ -209,6 +234,11 @@ def _subsampling(limits: Limits) -> dict[str, int]:
         "attacked_people": limits.attacked,
         "attackers_reference_rows": limits.attack_reference,
         "attackers_synthetic_rows": limits.attack_synthetic,
+        "guesses": limits.guesses,
+        "guess_rows": limits.guess_rows,
+        "shadow_generators": limits.shadows,
+        "shadow_rows": limits.shadow_rows,
+        "audited_generators": limits.audits,
     }
 
 

@@ -68,3 +68,65 @@ def tpr_p_value(hits: int, positives: int, negatives: int, k: int) -> float:
     from scipy.stats import nhypergeom
 
     return float(nhypergeom.sf(hits - 1, positives + negatives, positives, k + 1))
+
+
+def excess_risk(
+    hits: int, n: int, control_hits: int, control_n: int, z: float = Z
+) -> tuple[float, tuple[float, float]]:
+    """What an attack gains over its control, ``(r - c) / (1 - c)`` and at least 0, with an interval.
+
+    ``r`` and ``c`` are centres of Wilson's intervals; their half-widths are propagated to first order (Giomi et al.
+    2023, arXiv:2211.10459, section 3).
+    """
+    (r, dr), (c, dc) = (_wilson_centre(h, m, z) for h, m in ((hits, n), (control_hits, control_n)))
+    if c >= 1:
+        return 0.0, (0.0, 1.0)
+    risk = (r - c) / (1 - c)
+    half = np.hypot(dr / (1 - c), (1 - r) * dc / (1 - c) ** 2)
+    low, high = (float(min(max(v, 0.0), 1.0)) for v in (risk - half, risk + half))
+    return float(max(risk, 0.0)), (low, high)
+
+
+def _wilson_centre(hits: int, n: int, z: float) -> tuple[float, float]:
+    low, high = wilson_interval(hits / n, n, z)
+    return (low + high) / 2, (high - low) / 2
+
+
+def fisher_p_value(hits: int, n: int, control_hits: int, control_n: int) -> float:
+    """One-sided exact test that the attack succeeds more often than its control (Fisher)."""
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.sf(hits - 1, n + control_n, hits + control_hits, n))
+
+
+def mcnemar_p_value(only_first: int, only_second: int) -> float:
+    """One-sided exact test of pairs that disagree (McNemar): the first succeeds no more often than the second."""
+    from scipy.stats import binom
+
+    return float(binom.sf(only_first - 1, only_first + only_second, 0.5))
+
+
+def mean_interval(values: np.ndarray, span: tuple[float | None, float | None] = (None, None)) -> tuple[float, float]:
+    """95 % interval of the mean of a few independent repeats (Student), within ``span``."""
+    from scipy.stats import t
+
+    n = len(values)
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
+    low, high = float(np.mean(values)) - half, float(np.mean(values)) + half
+    return max(low, -np.inf if span[0] is None else span[0]), min(high, np.inf if span[1] is None else span[1])
+
+
+def epsilon_lower_bound(
+    hits: int, positives: int, false_alarms: int, negatives: int, *, delta: float = 0.0, confidence: float = 0.95
+) -> float:
+    """The smallest epsilon of (epsilon, delta)-differential privacy that an attack's successes do not refute.
+
+    Privacy bounds every test of "the person was in": ``TPR <= exp(epsilon) FPR + delta``, and the same with the two
+    kinds of error exchanged. Rates are replaced by the ends of Clopper and Pearson's intervals, each at half of what
+    the confidence leaves out, so that the true epsilon is below the bound with at most that probability (Jagielski,
+    Ullman and Oprea 2020, arXiv:2006.07709). 0 where nothing is refuted.
+    """
+    tpr_low = clopper_pearson(hits, positives, confidence)[0]  # one end of each is used, so each errs at half
+    fpr_high = clopper_pearson(false_alarms, negatives, confidence)[1]
+    ratios = ((tpr_low - delta) / fpr_high, (1 - fpr_high - delta) / (1 - tpr_low))
+    return float(max([0.0, *(np.log(r) for r in ratios if r > 0)]))

@@ -103,17 +103,17 @@ def attack_by_neighbours(trial: Trial) -> Attack:
     )
     if members.shape[1] == 0:
         raise NotComputable("there is no column in which distances mean anything")
-    scores = [
+    inside, outside = (
         density_ratio(nearest(who, synthetic)[0], k_nearest(who, reference, _NEIGHBOURS)[0])
         for who in (members, strangers)
-    ]
+    )
     details = {
-        "members": len(scores[0]),
-        "strangers": len(scores[1]),
+        "members": len(inside),
+        "strangers": len(outside),
         "reference_rows": reference.shape[0],
         "synthetic_rows": synthetic.shape[0],
     }
-    trial.cache["membership"] = Attack(*scores, details)
+    trial.cache["membership"] = Attack(inside, outside, details)
     return trial.cache["membership"]
 
 
@@ -130,9 +130,9 @@ def attack_by_classifier(trial: Trial) -> Attack:
     if features.learner == "boosting" and min(np.bincount(y)) < MIN_ROWS:
         raise NotComputable(f"{min(np.bincount(y))} rows are too few for a classifier to learn from")
     model = fit_quietly(make_classifier(features, trial.seed), stack([reference, synthetic]), y)
-    scores = [model.decision_function(who) for who in (members, strangers)]
-    details = {"members": len(scores[0]), "strangers": len(scores[1]), "learner": features.learner}
-    trial.cache["membership.classifier"] = Attack(*scores, details)
+    inside, outside = (model.decision_function(who) for who in (members, strangers))
+    details = {"members": len(inside), "strangers": len(outside), "learner": features.learner}
+    trial.cache["membership.classifier"] = Attack(inside, outside, details)
     return trial.cache["membership.classifier"]
 
 

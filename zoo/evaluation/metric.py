@@ -15,7 +15,7 @@ are the *anchors*, without which no score is shown.
 import fnmatch
 import importlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +31,17 @@ Direction = Literal["higher", "lower", "ideal"]
 Anchor = Literal["real", "naive", "copy"]
 
 # Modules whose import registers metrics; a new question is a new file and a name here.
-_MODULES = ("fidelity", "detection", "utility", "privacy", "membership")
+_MODULES = (
+    "fidelity",
+    "detection",
+    "utility",
+    "privacy",
+    "membership",
+    "singling_out",
+    "linking",
+    "shadow",
+    "released",
+)
 _QUESTIONS = ("fidelity", "detection", "diversity", "generalisation", "utility", "fairness", "privacy")
 
 
@@ -65,6 +75,16 @@ class Limits:
     """Records of the population that the attacker knows."""
     attack_synthetic: int = 50_000
     """Synthetic rows that the attacker has, and training rows among which near copies are searched."""
+    guesses: int = 1_000
+    """Guesses of the attacks that single out, link and infer."""
+    guess_rows: int = 8_000
+    """Rows of train and holdout that a guess may single out, and synthetic rows that links go through."""
+    shadows: int = 16
+    """Generators that are fitted anew for the shadow-model attack, an even number."""
+    shadow_rows: int = 1_000
+    """Rows that each of them learns from."""
+    audits: int = 80
+    """Generators that are fitted anew, with and without the canary, for the lower bound of epsilon."""
 
 
 QUICK = Limits(
@@ -74,6 +94,11 @@ QUICK = Limits(
     attacked=1_000,
     attack_reference=2_000,
     attack_synthetic=10_000,
+    guesses=300,
+    guess_rows=3_000,
+    shadows=8,
+    shadow_rows=300,
+    audits=32,
 )
 
 
@@ -109,6 +134,16 @@ class Trial:
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     cache: dict[str, Any] = field(default_factory=dict)
+    role: str = "synthetic"
+    """What stands in the synthetic part: the synthetic data themselves, or the anchor ``real``, ``naive``, ``copy``."""
+    native: Mapping[str, Any] = field(default_factory=dict)
+    """The parts as the caller gave them, for a generator that is fitted anew."""
+    generator: Any = None
+    """The fitted generator whose family a shadow attack refits, or None."""
+    quasi_identifiers: tuple[str, ...] = ()
+    """Columns by which a person in a released table may be recognised."""
+    sensitive: tuple[str, ...] = ()
+    """Columns that tell something sensitive, and by whose values fairness is judged."""
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of random numbers of its own for each purpose, so that metrics do not disturb each

@@ -20,7 +20,7 @@ def nearest(points: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def k_nearest(points: Any, reference: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances ``float64 (N, k)`` to the k closest rows of ``reference``, ascending, and their indices ``int64 (N, k)``.
+    """Distances ``float64 (N, k)`` to the k closest rows of ``reference``, ascending, and their indices.
 
     Fewer columns where ``reference`` has fewer rows; see :func:`nearest` for what a distance is.
     """
