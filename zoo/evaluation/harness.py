@@ -12,9 +12,20 @@ from typing import Any, Literal
 import numpy as np
 
 import zoo
+from zoo.data.form import native_form
 from zoo.errors import ConfigError, DataError, nearest
 from zoo.evaluation.kit import Kit, make_kit, modality_of
-from zoo.evaluation.metric import QUICK, Anchor, Limits, Metric, NotApplicable, NotComputable, Trial, select
+from zoo.evaluation.metric import (
+    QUICK,
+    Anchor,
+    Limits,
+    Measurement,
+    Metric,
+    NotApplicable,
+    NotComputable,
+    Trial,
+    select,
+)
 from zoo.evaluation.report import Report, Score
 from zoo.evaluation.table import role_of
 from zoo.schema import Schema
@@ -22,6 +33,8 @@ from zoo.schema import Schema
 Progress = Callable[[str, int, int], None]
 Depth = Literal["quick", "standard", "full"]
 _DEPTHS = ("quick", "standard", "full")
+_REPEATS, _FEWEST = 5, 10
+_STUDENT = 2.776  # 97.5 % quantile of Student's distribution with 4 degrees of freedom
 _FREE_OVERLAP = 0.02  # of the holdout, shared with train, before the report speaks of it
 _TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
 
@@ -49,11 +62,13 @@ def run(
     modality = modality_of(train, schema)
     kit = make_kit(modality, schema)
     chosen = select(modality, metrics, full=depth == "full")
+    limits = QUICK if quick else Limits()
     parts = {"train": train, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
+    parts, thinned = _thinned(parts, modality, limits.rows, seed)
     data = kit.prepare(parts, target)
     target = target if target is not None else kit.default_target()
-    notes = _overlap(kit, data)
-    base = _base_trial(kit, data, target, seed, QUICK if quick else Limits())
+    notes = _overlap(kit, data) + thinned
+    base = _base_trial(kit, data, target, seed, limits)
     base.native, base.generator = parts, generator
     base.quasi_identifiers = _columns(kit, quasi_identifiers, "quasi_identifiers")
     base.sensitive = _columns(kit, sensitive, "sensitive") or _declared_sensitive(kit)
@@ -83,6 +98,24 @@ def run(
         notes=notes,
         seconds=round(time.perf_counter() - started, 2),
         views=views,
+    )
+
+
+def _thinned(parts: dict[str, Any], modality: str, most: int, seed: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """At most so many samples of each part, drawn by seed before anything is encoded; and what that costs, in words."""
+    out, said = dict(parts), []
+    for k, (part, data) in enumerate(parts.items()):
+        if not hasattr(data, "__len__") or len(data) <= most:
+            continue
+        rows = np.sort(np.random.default_rng([seed, 8, k]).choice(len(data), most, replace=False))
+        out[part] = native_form(modality).take(data, rows)
+        said.append(f"{most:,} of {len(data):,} {part} samples")
+    if not said:
+        return out, ()
+    error = 0.5 / np.sqrt(most)
+    return out, (
+        f"Read were {', '.join(said)}, drawn by seed {seed}: by that a share has a standard error of at most "
+        f"{error:.4f}, and a few people of whom all rows speak may not be among them.",
     )
 
 
@@ -151,6 +184,7 @@ class _Anchors:
     def __init__(self, base: Trial) -> None:
         self.base = base
         self.made: dict[str, Trial] = {}
+        self.repeats = _Repeats(base)
         self.usual = {k: getattr(base, k) for k in ("train", "holdout", "fit", "test")}
 
     def trial(self, anchor: Anchor, metric: Metric) -> Trial:
@@ -206,9 +240,12 @@ def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
         "plain": metric.plain,
         "reference": metric.reference,
         "floor": metric.floor,
+        "modalities": metric.modalities,
+        "needs": tuple(sorted(metric.needs)),
+        "cost": metric.cost,
     }
     try:
-        found = metric.compute(base)
+        found = _compute(metric, base)
     except NotApplicable:
         return None
     except NotComputable as reason:
@@ -217,11 +254,64 @@ def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
     reasons: dict[str, str] = {}
     for anchor in metric.anchors:
         try:
-            beside[anchor] = metric.compute(anchors.trial(anchor, metric)).value
+            beside[anchor] = _compute(metric, anchors.trial(anchor, metric)).value
         except (NotComputable, NotApplicable) as reason:
             beside[anchor], reasons[anchor] = None, str(reason)
     details = {**found.details, "anchors_not_computable": reasons} if reasons else found.details
-    return Score(**common, value=found.value, interval=found.interval, anchors=beside, details=details)
+    interval = found.interval
+    if interval is None and metric.anchors:
+        interval, method = anchors.repeats.interval(metric, found.value)
+        details = {**details, "interval": method}
+    return Score(**common, value=found.value, interval=interval, anchors=beside, details=details)
+
+
+def _compute(metric: Metric, trial: Trial) -> Measurement:
+    """A metric of a trial, once: anchors of several metrics may be the same trial."""
+    key = f"measured {metric.name}"
+    if key not in trial.cache:
+        trial.cache[key] = metric.compute(trial)
+    return trial.cache[key]
+
+
+class _Repeats:
+    """Intervals by repeats, where a metric knows none of its own: its values on disjoint fifths of all parts.
+
+    The fifths are independent data of the same kind, so the standard error of the value on all rows is their spread by
+    the root of 5; where a metric looks at so many rows at most that a fifth has no fewer, the spread itself.
+    """
+
+    def __init__(self, base: Trial) -> None:
+        self.base = base
+        self.trials: list[Trial] | None = None
+
+    def interval(self, metric: Metric, value: float) -> tuple[tuple[float, float] | None, str]:
+        """95 % interval round the value, within the metric's span, and how it was made."""
+        kit, base = self.base.kit, self.base
+        rows = min(kit.length(base.train), kit.length(base.synthetic))
+        if rows < _REPEATS * _FEWEST:
+            return None, f"not computable because there are fewer than {_REPEATS * _FEWEST} rows"
+        try:
+            values = np.array([_compute(metric, trial).value for trial in self._fifths()])
+        except (NotComputable, NotApplicable) as reason:
+            return None, f"not computable because a fifth of the rows is too few ({reason})"
+        most = rows if metric.rows is None else int(getattr(base.limits, metric.rows))
+        spread = float(values.std(ddof=1)) * np.sqrt(min(rows // _REPEATS, most) / min(rows, most))
+        low, high = (float(value + sign * _STUDENT * spread) for sign in (-1, 1))
+        floor, roof = metric.span
+        inside = (low if floor is None else max(low, floor), high if roof is None else min(high, roof))
+        return inside, f"95 %, by the spread over {_REPEATS} disjoint parts of the rows"
+
+    def _fifths(self) -> list[Trial]:
+        if self.trials is None:
+            self.trials = [replace(self.base, cache={}, shared={}) for _ in range(_REPEATS)]
+            for part in ("train", "synthetic", "holdout", "fit", "test"):
+                data = getattr(self.base, part)
+                if data is None:
+                    continue
+                order = self.base.rng(f"repeats.{part}").permutation(self.base.kit.length(data))
+                for k, trial in enumerate(self.trials):
+                    setattr(trial, part, self.base.kit.take(data, np.sort(order[k::_REPEATS])))
+        return self.trials
 
 
 def _subsampling(limits: Limits) -> dict[str, int]:
@@ -234,6 +324,9 @@ def _subsampling(limits: Limits) -> dict[str, int]:
         "attacked_people": limits.attacked,
         "attackers_reference_rows": limits.attack_reference,
         "attackers_synthetic_rows": limits.attack_synthetic,
+        "rows": limits.rows,
+        "pair_rows": limits.pairs,
+        "panel_rows": limits.panel,
         "guesses": limits.guesses,
         "guess_rows": limits.guess_rows,
         "shadow_generators": limits.shadows,

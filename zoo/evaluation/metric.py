@@ -33,8 +33,13 @@ Anchor = Literal["real", "naive", "copy"]
 # Modules whose import registers metrics; a new question is a new file and a name here.
 _MODULES = (
     "fidelity",
+    "information",
+    "distances",
     "detection",
+    "support",
     "utility",
+    "panel",
+    "fairness",
     "privacy",
     "membership",
     "singling_out",
@@ -79,6 +84,12 @@ class Limits:
     """Guesses of the attacks that single out, link and infer."""
     guess_rows: int = 8_000
     """Rows of train and holdout that a guess may single out, and synthetic rows that links go through."""
+    pairs: int = 2_000
+    """Rows of each side in distances of all pairs."""
+    panel: int = 5_000
+    """Rows that each model of the panel learns from, and twice as many that it is tested on."""
+    rows: int = 200_000
+    """Rows of each part that are read at all."""
     shadows: int = 16
     """Generators that are fitted anew for the shadow-model attack, an even number."""
     shadow_rows: int = 1_000
@@ -96,6 +107,9 @@ QUICK = Limits(
     attack_synthetic=10_000,
     guesses=300,
     guess_rows=3_000,
+    pairs=1_000,
+    panel=2_000,
+    rows=50_000,
     shadows=8,
     shadow_rows=300,
     audits=32,
@@ -134,6 +148,8 @@ class Trial:
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     cache: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What is the same for the synthetic data and all anchors: models trained on the real rows."""
     role: str = "synthetic"
     """What stands in the synthetic part: the synthetic data themselves, or the anchor ``real``, ``naive``, ``copy``."""
     native: Mapping[str, Any] = field(default_factory=dict)
@@ -184,6 +200,8 @@ class Metric:
         compared.
     anchors
         Those that are computed.
+    rows
+        The field of :class:`Limits` that bounds the rows it looks at, for the interval by repeats.
     floor
         The anchor at which the normalised score is 0: ``naive``, or ``copy`` where a copy is the worst.
     depth
@@ -208,6 +226,7 @@ class Metric:
     needs: frozenset[str] = frozenset()
     ceiling: Literal["holdout", "train", "fresh"] = "holdout"
     anchors: tuple[Anchor, ...] = ("real", "naive", "copy")
+    rows: str | None = None
     floor: Literal["naive", "copy"] = "naive"
     depth: Literal["standard", "full"] = "standard"
     cost: Literal["low", "medium", "high"] = "low"

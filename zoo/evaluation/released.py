@@ -1,7 +1,7 @@
 """Released tables: k-anonymity, l-diversity and t-closeness, for masked real rows rather than for samples.
 
-People who look alike in the *quasi-identifiers* (what a neighbour could know: age, place, profession) form a class. Each
-measure is the worst class's. They are properties of the table as it is, so their intervals are points.
+People who look alike in the *quasi-identifiers* (what a neighbour could know: age, place, profession) form a class.
+Each measure is the worst class's. They are properties of the table as it is, so their intervals are points.
 """
 
 from collections.abc import Sequence

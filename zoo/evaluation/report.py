@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 2
-_ADDED = frozenset({"floor"})  # fields of a score that reports of form 1 lack
+_ADDED = frozenset({"floor", "modalities", "needs", "cost"})  # fields of a score that reports of form 1 lack
 ANCHOR_NAMES = {"real": "real against real", "naive": "naive", "copy": "training rows returned"}
 
 
@@ -44,6 +44,9 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
     floor: str = "naive"
     """The anchor at which the normalised score is 0."""
+    modalities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    cost: str = "low"
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.reason is not None):
@@ -266,6 +269,9 @@ def sentence(score: Score, naive: str) -> str:
 def _score(data: Mapping[str, Any]) -> Score:
     values = {f.name: data[f.name] for f in dataclasses.fields(Score) if f.name in data or f.name not in _ADDED}
     values["span"] = tuple(values["span"])
+    for name in ("modalities", "needs"):
+        if name in values:
+            values[name] = tuple(values[name])
     values["interval"] = None if values["interval"] is None else tuple(values["interval"])
     return Score(**values)
 

@@ -212,7 +212,7 @@ def audit_epsilon(
     score = np.empty(trials)
     for s in range(trials):
         rows = np.append(others, canary) if inside[s] else others
-        score[s] = look(pool, refit.sample(rows, n - 1, seed * 1_000 + s))[canary]
+        score[s] = look(pool, refit.sample(rows, n, seed * 1_000 + s))[canary]
     tune = np.arange(trials) < trials // 2
     threshold = _threshold(score[tune], inside[tune], delta, confidence)
     hit = score > threshold
@@ -328,7 +328,8 @@ def shadow_auc(trial: Trial) -> Measurement:
     "privacy.shadow_tpr_1",
     title="Shadow-model attack at 1 % false alarms",
     ideal=0.01,
-    plain="Share of the training people whom the refitting attacker names while wrongly accusing at most 1 % of others.",
+    plain="Share of the training people whom the refitting attacker names while wrongly accusing at most 1 % of the "
+    "others.",
     **_SHARED,
 )
 def shadow_tpr(trial: Trial) -> Measurement:
