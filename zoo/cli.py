@@ -333,33 +333,74 @@ def sample(
     print(f"wrote {n:,} samples to {output}")
 
 
+_Modality = Annotated[str, typer.Option(help="tabular, timeseries, image or text.")]
+_Holdout = Annotated[Path | None, typer.Option(help="Real data that no generator saw.")]
+_Target = Annotated[str | None, typer.Option(help="Column for the utility scores.")]
+_Depth = Annotated[str, typer.Option(help="quick (fewer rows), standard, or full (more attacks, models, subgroups).")]
+_Seed = Annotated[int, typer.Option(help="Seed of subsamples and models.")]
+_Requirements = Annotated[
+    list[str] | None, typer.Option("--require", help="As 'privacy.membership_auc<=0.55'; exit 1 if not met; repeat.")
+]
+_Quasi = Annotated[list[str] | None, typer.Option(help="Of a released table, for k-anonymity; repeat.")]
+
+
 @app.command()
 def evaluate(
     train: Annotated[Path, typer.Argument(help="Real data that the generator learned from.")],
     synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
-    holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
+    holdout: _Holdout = None,
+    target: _Target = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="A file .html, .json or .md.")] = Path("report.html"),
-    modality: Annotated[str, typer.Option(help="tabular, timeseries, image or text.")] = "tabular",
-    quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
+    modality: _Modality = "tabular",
+    quick: Annotated[bool, typer.Option("--quick", help="The same as --depth quick.")] = False,
+    depth: _Depth = "standard",
+    require: _Requirements = None,
+    quasi_identifier: _Quasi = None,
+    sensitive: Annotated[list[str] | None, typer.Option(help="Column for fairness and l-diversity; repeat.")] = None,
+    generator: Annotated[str | None, typer.Option(help="Its family is refitted by attacks of --depth full.")] = None,
+    seed: _Seed = 0,
 ) -> None:
-    """Measure synthetic data against real data and write a report."""
-    from zoo.data.export import atomic_file
-    from zoo.data.form import native_form
-    from zoo.evaluation import evaluate as run
+    """Measure synthetic data against real data, write a report, and check requirements."""
+    from zoo.evaluation.files import evaluate_files
 
-    if output.suffix not in (".html", ".json", ".md"):
-        raise OptionError(f"{output} must end in .html, .json or .md")
-    form = native_form(modality)
-    data = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
-    schema = form.infer(data[0])
-    report = run(data[0], data[1], holdout=data[2], target=target, schema=schema, seed=seed, quick=quick)
-    write = {".html": report.to_html, ".json": report.to_json, ".md": report.to_markdown}[output.suffix]
-    with atomic_file(str(output)) as temporary:
-        Path(temporary).write_text(write(), encoding="utf-8")
+    report, unmet = evaluate_files(
+        train,
+        synthetic,
+        holdout,
+        output,
+        target=target,
+        modality=modality,
+        depth="quick" if quick else depth,
+        require=require or (),
+        quasi_identifiers=quasi_identifier or (),
+        sensitive=sensitive or (),
+        generator=generator,
+        seed=seed,
+    )
     print(report)
     print(f"wrote {output}")
+    for sentence in unmet:
+        print(f"zoo: requirement not met: {sentence}", file=sys.stderr)
+    if unmet:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    train: Annotated[Path, typer.Argument(help="Real data that the generators learned from.")],
+    synthetic: Annotated[list[Path], typer.Argument(help="Synthetic data of each generator.")],
+    holdout: _Holdout = None,
+    target: _Target = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file .md, or a folder of reports.")] = None,
+    modality: _Modality = "tabular",
+    depth: _Depth = "standard",
+    seed: _Seed = 0,
+) -> None:
+    """Measure several generators' synthetic data against the same real data, side by side."""
+    from zoo.evaluation.files import compare_files
+
+    options: dict[str, Any] = {"target": target, "modality": modality, "depth": depth, "seed": seed}
+    print(compare_files(train, synthetic, holdout, output, **options), end="")
 
 
 @app.command()

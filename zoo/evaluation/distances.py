@@ -169,7 +169,7 @@ def pmse_ratio(x: np.ndarray, y: np.ndarray) -> float:
     rows="pairs",
     depth="full",
     plain="How much better a simple model can say whether a row is synthetic than chance alone would let it (1).",
-    reference="Snoke, Raab, Nowok, Dibben and Slavković 2018 (doi 10.1111/rssa.12358); expected for independent samples",
+    reference="Snoke, Raab, Nowok, Dibben and Slavković 2018 (doi 10.1111/rssa.12358), for independent samples",
 )
 def propensity(trial: Trial) -> Measurement:
     """pMSE ratio of a logistic regression on main effects, on 2,000 rows of each side."""

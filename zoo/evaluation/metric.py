@@ -273,7 +273,10 @@ def select(modality: str, patterns: Iterable[str] | str | None = None, *, full: 
     if patterns is None:
         return list(usual.values())
     wanted: set[str] = set()
+    from zoo.evaluation.report import ALIASES
+
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        pattern = ALIASES.get(pattern, pattern)
         hits = [pattern] if pattern in known else fnmatch.filter(usual, pattern) or fnmatch.filter(known, pattern)
         if not hits:
             raise ConfigError(f"no metric {pattern!r} for modality {modality!r}; {nearest(pattern, known)}")

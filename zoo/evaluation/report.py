@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 _ADDED = frozenset({"floor", "modalities", "needs", "cost"})  # fields of a score that reports of form 1 lack
+# Other names by which a score is known; a report has each once.
+ALIASES = {"fidelity.c2st_auc": "detection.c2st_auc"}
 ANCHOR_NAMES = {"real": "real against real", "naive": "naive", "copy": "training rows returned"}
 
 
@@ -53,6 +55,15 @@ class Score:
             raise DataError(f"score {self.name!r} needs either a value or a reason why there is none")
         if self.value is not None and not math.isfinite(self.value):
             raise DataError(f"score {self.name!r} is {self.value}; give a finite value, or None and a reason")
+
+    @property
+    def best(self) -> str:
+        """What the best value is, in a word or two."""
+        if self.direction == "higher":
+            return "higher"
+        if self.direction == "lower":
+            return f"lower, down to {self.ideal:g}" if self.ideal else "lower"
+        return f"near {self.ideal:g}"
 
     @property
     def normalised(self) -> float | None:
@@ -103,16 +114,17 @@ class Report:
     views: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
-        for score in self.scores:
-            if score.name == name:
-                return score
+        score = self.get(name)
+        if score is not None:
+            return score
         raise KeyError(f"the report has no score {name!r}; {nearest(name, self.names)}")
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names
+        return ALIASES.get(str(name), name) in self.names
 
     def get(self, name: str) -> Score | None:
         """The score of this name, or None."""
+        name = ALIASES.get(name, name)
         return next((s for s in self.scores if s.name == name), None)
 
     @property
@@ -187,12 +199,13 @@ class Report:
             raise DataError(f"the report is no JSON: {error}") from error
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a score: value, interval, anchors, normalised, reason."""
+        """One row a score: question, value, interval, anchors, normalised, direction, needs, cost, reason."""
         import pandas as pd
 
         rows = [
             {
                 "name": s.name,
+                "question": s.question,
                 "value": s.value,
                 "low": s.interval[0] if s.interval else None,
                 "high": s.interval[1] if s.interval else None,
@@ -202,6 +215,8 @@ class Report:
                 "normalised": s.normalised,
                 "direction": s.direction,
                 "ideal": s.ideal,
+                "needs": ", ".join(s.needs),
+                "cost": s.cost,
                 "reason": s.reason,
             }
             for s in self.scores
@@ -211,21 +226,32 @@ class Report:
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """A table of the scores beside their anchors, as model cards embed it; also written to ``path`` when given."""
         lines = [
-            f"| score | value | real against real | {self.naive} | best |",
-            "| --- | ---: | ---: | ---: | --- |",
+            f"| score | value | 95 % interval | real against real | {self.naive} | copy | best |",
+            "| --- | ---: | :---: | ---: | ---: | ---: | --- |",
         ]
         for s in self.scores:
-            real, naive = format_number(s.anchors.get("real")), format_number(s.anchors.get("naive"))
             if s.value is None:
-                lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | {_best(s)} |")
-            else:
-                lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
+                lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | – | – | {s.best} |")
+                continue
+            beside = [format_number(s.anchors.get(a)) for a in ("real", "naive", "copy")]
+            between = "–" if s.interval is None else " to ".join(format_number(v) for v in s.interval)
+            cells = [f"{s.title} (`{s.name}`)", format_number(s.value), between, *beside, s.best]
+            lines.append("| " + " | ".join(cells) + " |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
         text = "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
         if path is not None:
             _write(path, text)
         return text
+
+    def to_tensorboard(self, folder: str | os.PathLike[str], step: int = 0) -> None:
+        """Write the values as scalars ``question/what`` that TensorBoard shows, at a step of training."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(folder)) as writer:
+            for score in self.scores:
+                if score.value is not None:
+                    writer.add_scalar(score.name.replace(".", "/", 1), score.value, step)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as one self-contained page, also written to ``path`` when given."""
@@ -246,14 +272,6 @@ class Report:
                 beside = ", ".join(f"{a} {format_number(v)}" for a, v in s.anchors.items())
                 lines.append(f"  {s.name:<{width}}  {format_number(s.value):>8}  ({beside})")
         return "\n".join(lines)
-
-
-def _best(score: Score) -> str:
-    if score.direction == "higher":
-        return "higher"
-    if score.direction == "lower":
-        return f"lower, down to {score.ideal:g}" if score.ideal else "lower"
-    return f"near {score.ideal:g}"
 
 
 def sentence(score: Score, naive: str) -> str:
