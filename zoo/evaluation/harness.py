@@ -82,7 +82,9 @@ def run(
                 scores.append(score)
         tell("report", len(chosen), len(chosen))
         private = kit.schema.private if kit.schema is not None else False
-        views = kit.views(data["train"], data["synthetic"], private=private, rng=base.rng("views"))
+        views = _overlay(base, private) | kit.views(
+            data["train"], data["synthetic"], private=private, rng=base.rng("views")
+        )
     rows = {name: kit.length(part) for name, part in data.items()}
     return Report(
         scores=tuple(scores),
@@ -312,6 +314,25 @@ class _Repeats:
                 for k, trial in enumerate(self.trials):
                     setattr(trial, part, self.base.kit.take(data, np.sort(order[k::_REPEATS])))
         return self.trials
+
+
+_DOTS = 300
+
+
+def _overlay(trial: Trial, private: bool) -> dict[str, Any]:
+    """A few real and synthetic samples in the two main directions of the real ones; none of private data."""
+    kit = trial.kit
+    if private or kit.modality == "text" or min(kit.length(trial.train), kit.length(trial.synthetic)) < 20:
+        return {}
+    parts = [trial.sample(d, _DOTS, f"overlay.{i}") for i, d in enumerate((trial.train, trial.synthetic))]
+    a, b = (p.astype(np.float64) for p in kit.points(trial.train, *parts))
+    if a.shape[1] < 2:
+        return {}
+    centre = a.mean(axis=0)
+    _, _, axes = np.linalg.svd(a - centre, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]  # one sign, not chance
+    dots = [np.round((p - centre) @ axes.T, 4).tolist() for p in (a, b)]
+    return {"overlay": {"real": dots[0], "synthetic": dots[1]}}
 
 
 def _subsampling(limits: Limits) -> dict[str, int]:
