@@ -307,7 +307,7 @@ def test_the_answers_are_on_the_first_screen(pages: dict[str, Path], browser: Ch
 
 def test_plots_are_drawn(pages: dict[str, Path], browser: Chromium) -> None:
     browser.open(pages["table"])
-    sizes = browser.run("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")
+    sizes = browser.run("[...document.querySelectorAll('figure > svg')].map(s => s.getBoundingClientRect().height)")
     assert len(sizes) == 7 and min(sizes) > 30
     assert browser.run("document.querySelectorAll('.track svg').length") > 15
     assert browser.run("document.querySelectorAll('.heat rect').length") == 20

@@ -144,6 +144,7 @@ def _by_pair(trial: Trial, measure: Any) -> Measurement:
 
 
 _LOW: dict[str, Any] = {"direction": "lower", "ideal": 0.0, "modalities": _TABLES}
+_PAIRED = _LOW | {"modalities": ("tabular",)}  # a channel of series has no row in common with a static attribute
 _COVER = "Cover and Thomas 2006, Elements of Information Theory, chapter 2; cells of twenty quantile bins"
 
 
@@ -218,7 +219,7 @@ def column_entropy(trial: Trial) -> Measurement:
     plain="Share of rows that would have to change for two columns together to be distributed as in the real data, "
     "averaged over the pairs.",
     reference="Half of the L1 distance of the shares of joint cells; at most 400 pairs, drawn by seed",
-    **_LOW,
+    **_PAIRED,
 )
 def pair_total_variation(trial: Trial) -> Measurement:
     """Mean over pairs of columns of the total variation distance of their joint cells."""
@@ -231,7 +232,7 @@ def pair_total_variation(trial: Trial) -> Measurement:
     span=(0.0, None),
     plain="How far what one column tells of another is from the real amount, in bits, averaged over the pairs.",
     reference=_COVER,
-    **_LOW,
+    **_PAIRED,
 )
 def pair_mutual_information(trial: Trial) -> Measurement:
     """Mean over pairs of the absolute difference of mutual informations."""
@@ -244,7 +245,7 @@ def pair_mutual_information(trial: Trial) -> Measurement:
     span=(0.0, None),
     plain="How far what remains unknown of one column when another is known is from the real amount, in bits.",
     reference=_COVER,
-    **_LOW,
+    **_PAIRED,
 )
 def pair_conditional_entropy(trial: Trial) -> Measurement:
     """Mean over ordered pairs of the absolute difference of conditional entropies."""
@@ -264,7 +265,7 @@ def pair_conditional_entropy(trial: Trial) -> Measurement:
     depth="full",
     plain="The same of three columns together, for sixty triples drawn by seed.",
     reference="Three-way marginals, as in the NIST differential privacy challenges (McKenna, Miklau and Sheldon 2021)",
-    **_LOW,
+    **_PAIRED,
 )
 def triple_total_variation(trial: Trial) -> Measurement:
     """Mean over at most 60 triples of the total variation distance of their joint cells."""

@@ -129,10 +129,9 @@ def _membership(report: "Report") -> Iterator[Evidence]:
     area = report.get("privacy.membership_auc")
     if area is not None and area.value is not None:
         level = 1 if area.details["p_value"] > CLEAR else 3 if area.value > 0.6 else 2
-        yield Evidence(
-            level,
-            f"an attacker tells a training person from a stranger {100 * area.value:.1f} % of the time (50 % is chance)",
-        )
+        tried = f"chance: 50 %; {area.details['members']:,} people tried"
+        text = f"an attacker picks a training person from a stranger {_share(area.value)} of the time ({tried})"
+        yield Evidence(level, text)
     for percent, times in ((10, 2.0), (1, 5.0), (0.1, 5.0)):
         rate = report.get(f"privacy.membership_tpr_{percent:g}")
         if rate is None or rate.value is None:
