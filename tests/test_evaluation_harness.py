@@ -18,6 +18,8 @@ from zoo.evaluation.metric import all_metrics
 from zoo.evaluation.report import Report
 from zoo.schema import Column, Schema
 
+# A rate of one in a hundred needs a hundred strangers; rare categories and tails need rows enough to be expected in.
+NEED_MANY = {"privacy.membership_tpr_1", "privacy.membership_tpr_0.1", "diversity.rare_categories", "diversity.tails"}
 MODALITIES = ("tabular", "timeseries", "image", "text")
 TRAIN = people(300)
 
@@ -74,17 +76,17 @@ def test_every_modality_has_every_question(thirds: tuple[str, Any, Any, Any]) ->
     report = evaluate(modality, train, synthetic, holdout=holdout, target="rich" if modality == "tabular" else None)
     assert report.modality == modality
     computed = {s.question for s in report.scores if s.value is not None}
-    wanted = {"detection", "utility", "privacy"} | ({"fidelity"} if modality in ("tabular", "timeseries") else set())
+    wanted = {"detection", "diversity", "generalisation", "utility", "privacy"}
+    wanted |= {"fidelity"} if modality != "text" else set()
     assert computed == wanted
     for score in report.scores:
         low, high = score.span
-        if score.value is None and "false-positive rate" in (score.reason or ""):
-            continue  # a rate of one in a hundred needs a hundred strangers
+        if score.value is None and score.name in NEED_MANY:
+            continue
         assert score.value is not None, score.reason
         assert (low is None or score.value >= low) and (high is None or score.value <= high)
         for anchor, value in score.anchors.items():
-            fewer = "privacy.membership_tpr" in score.name and anchor == "real"  # whose strangers are half as many
-            assert value is not None or fewer, (score.name, anchor)
+            assert value is not None or score.name in NEED_MANY, (score.name, anchor)
 
 
 def test_copies_and_the_naive_generator_are_told_apart(thirds: tuple[str, Any, Any, Any]) -> None:
@@ -235,8 +237,9 @@ def test_metrics_are_declared_in_full() -> None:
 def test_progress_is_told_in_order() -> None:
     told: list[tuple[str, int, int]] = []
     zoo.evaluate(TRAIN, people(60, 1), metrics=["fidelity.*"], progress=lambda *step: told.append(step))
-    assert [name for name, _, _ in told] == ["fidelity.shapes", "fidelity.trends", "fidelity.trends_all", "report"]
-    assert [done for _, done, _ in told] == [0, 1, 2, 3]
+    names = [name for name, _, _ in told]
+    assert names[:3] == ["fidelity.shapes", "fidelity.trends", "fidelity.trends_all"] and names[-1] == "report"
+    assert [done for _, done, _ in told] == list(range(len(told)))
 
 
 def test_the_generators_schema_is_used() -> None:
