@@ -151,9 +151,9 @@ def table(results: list[dict[str, Any]], budget: dict[str, Any]) -> str:
         "# Leaderboard\n",
         f"Every family on every data set that it can take: at most {budget['minutes']:g} minutes of training and "
         f"{budget['rows']:,} rows, seed {budget['seed']}, defaults untouched; measured by `zoo.evaluate` (depth "
-        f"{budget['depth']}) on the test part, zoo {budget['version']}. *Quality* is the mean, over pairs, C2ST, coverage "
-        "and utility, of the place between the naive generator (0) and real data (1). Membership: area under the curve "
-        "of the attack, 0.5 is chance. Made by `scripts/leaderboard.py`, by nobody's hand.\n",
+        f"{budget['depth']}) on the test part, zoo {budget['version']}. *Quality* is the mean, over pairs, C2ST, "
+        "coverage and utility, of the place between the naive generator (0) and real data (1). Membership: area under "
+        "the curve of the attack, 0.5 is chance. Made by `scripts/leaderboard.py`, by nobody's hand.\n",
     ]
     for dataset in dict.fromkeys(r["dataset"] for r in results):
         rows = [r for r in results if r["dataset"] == dataset]

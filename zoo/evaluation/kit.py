@@ -25,6 +25,8 @@ class Features:
     categorical: np.ndarray | None = None
     learner: Literal["boosting", "logistic"] = "boosting"
     ignored: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the columns, where each stands for one of the data's."""
 
 
 class Kit(ABC):

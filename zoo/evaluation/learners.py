@@ -80,11 +80,19 @@ def stack(parts: list[Any]) -> Any:
 
 def cross_fitted_scores(features: Features, y: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
     """Probability of class 1 for each row, by models that did not see it: ``float (N,)``."""
+    return cross_fitted(features, y, seed, folds)[0]
+
+
+def cross_fitted(
+    features: Features, y: np.ndarray, seed: int, folds: int = FOLDS
+) -> tuple[np.ndarray, Any, np.ndarray]:
+    """The probabilities of :func:`cross_fitted_scores`, the last model, and the rows that it did not see."""
     from sklearn.model_selection import StratifiedKFold
 
     x = stack(list(features.parts))
     out = np.empty(len(y))
+    model, test = None, np.arange(0)
     for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y):
         model = fit_quietly(make_classifier(features, seed), x[fit], y[fit])
         out[test] = model.predict_proba(x[test])[:, 1]
-    return out
+    return out, model, test

@@ -86,7 +86,7 @@ class Limits:
     """Rows of train and holdout that a guess may single out, and synthetic rows that links go through."""
     pairs: int = 2_000
     """Rows of each side in distances of all pairs."""
-    panel: int = 5_000
+    panel: int = 2_500
     """Rows that each model of the panel learns from, and twice as many that it is tested on."""
     rows: int = 200_000
     """Rows of each part that are read at all."""
@@ -108,7 +108,7 @@ QUICK = Limits(
     guesses=300,
     guess_rows=3_000,
     pairs=1_000,
-    panel=2_000,
+    panel=1_000,
     rows=50_000,
     shadows=8,
     shadow_rows=300,
