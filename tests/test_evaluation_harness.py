@@ -269,4 +269,5 @@ def test_memory_grows_with_the_rows_and_no_faster() -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 5 * peaks[0]
-    assert peaks[1] < 40_000 * 3 * 5 * 8 * 8  # some copies of three tables of five columns in float64
+    # some copies of three tables of five columns in float64, and blocks of distances that do not grow
+    assert peaks[1] < 40_000 * 3 * 5 * 8 * 8 + 120e6

@@ -107,3 +107,24 @@ def test_fairness_is_measured_where_it_is_asked() -> None:
     # within a half of x the label hardly varies, and of sixty test rows few are left
     assert "fewer than two groups" in one["fairness.worst_group"].reason
     assert one["fairness.group_shares"].value == 0
+
+
+# Detection: what gave it away
+
+
+def test_the_column_that_gave_it_away_is_named() -> None:
+    wrong = FRESH.assign(income=FRESH["income"].round(-4))
+    report = zoo.evaluate(TRAIN, wrong, holdout=HOLDOUT, target="rich", metrics="detection.*", depth="full")
+    score = report["detection.c2st_auc"]
+    assert score.value > 0.9
+    assert score.details["gave_away"][0][0] == "income" and score.details["gave_away"][0][1] > 0.2
+
+
+def test_the_group_that_is_told_apart_is_named() -> None:
+    broken = FRESH["rich"] == "yes"
+    wrong = FRESH.assign(age=np.where(broken, 18, FRESH["age"]))
+    name = "detection.worst_subgroup"
+    score = zoo.evaluate(TRAIN, wrong, holdout=HOLDOUT, target="rich", metrics=name)[name]
+    assert score.details["worst_group"] == "rich=yes" and score.value > 0.9
+    assert score.details["groups"]["rich=no"] < 0.8
+    assert zoo.evaluate(TRAIN, wrong, holdout=HOLDOUT, target="income", metrics=name).scores == ()

@@ -22,7 +22,7 @@ _TABLES = ("tabular", "timeseries")
 
 @dataclass(frozen=True)
 class Cells:
-    """Columns of two tables as whole numbers from 0: ``real[name] int64 (N,)``, ``synthetic[name] int64 (M,)``."""
+    """Columns of two tables as whole numbers from 0: ``real[name] int16 (N,)``, ``synthetic[name] int16 (M,)``."""
 
     names: tuple[str, ...]
     real: dict[str, np.ndarray]
@@ -48,11 +48,13 @@ def cells_of(real: Table, synthetic: Table) -> Cells:
     for name in real.names:
         if name in real.numbers:
             found = discretise([real.numbers[name], synthetic.numbers[name]])
+            if min(map(len, found)) == 0:
+                continue  # a channel of series that one side never observes
         else:
             found = [c + 1 for c in cap_codes([real.codes[name], synthetic.codes[name]])]
-        parts[0][name], parts[1][name] = found
+        parts[0][name], parts[1][name] = (f.astype(np.int16) for f in found)  # at most 256 cells; many trials are held
         sizes[name] = max(int(f.max(initial=0)) for f in found) + 1
-    return Cells(real.names, *parts, sizes)
+    return Cells(tuple(sizes), *parts, sizes)
 
 
 def shares(cells: np.ndarray, size: int) -> np.ndarray:
@@ -109,9 +111,9 @@ def _cells(trial: Trial) -> Cells:
 
 def _by_column(trial: Trial, measure: Any) -> Measurement:
     cells = _cells(trial)
+    if not cells.names:
+        raise NotComputable("no column has values on both sides")
     each = {n: measure(cells.real[n], cells.synthetic[n], cells.sizes[n]) for n in cells.names}
-    if not each:
-        raise NotComputable("there is no column that can be compared")
     worst = max(each, key=lambda n: each[n])
     return Measurement(value=float(np.mean(list(each.values()))), details={"columns": each, "worst_column": worst})
 
@@ -132,7 +134,9 @@ def _pairs(trial: Trial) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 
 def _joint(cells: Cells, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
     shape = (cells.sizes[a], cells.sizes[b])
-    real, synthetic = (shares(s[a] * shape[1] + s[b], shape[0] * shape[1]) for s in (cells.real, cells.synthetic))
+    real, synthetic = (
+        shares(s[a].astype(np.int64) * shape[1] + s[b], shape[0] * shape[1]) for s in (cells.real, cells.synthetic)
+    )
     return real.reshape(shape), synthetic.reshape(shape)
 
 
@@ -204,8 +208,9 @@ def column_kullback_leibler(trial: Trial) -> Measurement:
 )
 def column_entropy(trial: Trial) -> Measurement:
     """Mean over columns of the absolute difference of entropies; details hold both entropies of each."""
-    cells = _cells(trial)
-    each = {}
+    cells, each = _cells(trial), {}
+    if not cells.names:
+        raise NotComputable("no column has values on both sides")
     for n in cells.names:
         each[n] = [entropy(shares(side[n], cells.sizes[n])) for side in (cells.real, cells.synthetic)]
     gaps = {n: abs(a - b) for n, (a, b) in each.items()}
@@ -277,7 +282,10 @@ def triple_total_variation(trial: Trial) -> Measurement:
     each = {}
     for names in (tuple(cells.names[j] for j in triples[i]) for i in np.sort(chosen)):
         a, b, c = names
-        joint = [(s[a] * cells.sizes[b] + s[b]) * cells.sizes[c] + s[c] for s in (cells.real, cells.synthetic)]
+        joint = [
+            (s[a].astype(np.int64) * cells.sizes[b] + s[b]) * cells.sizes[c] + s[c]
+            for s in (cells.real, cells.synthetic)
+        ]
         _, place = np.unique(np.concatenate(joint), return_inverse=True)
         size, n = int(place.max()) + 1, len(joint[0])
         each[names] = total_variation(shares(place[:n], size), shares(place[n:], size))

@@ -116,7 +116,7 @@ def _sides(trial: Trial) -> tuple[Table, Table, Table]:
         raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
     if len(trial.train.names) < 2:
         raise NotComputable("there is one column only; nothing else of a person can be known")
-    n = min(trial.limits.guesses, len(trial.train), len(trial.holdout))
+    n = min(trial.limits.guesses // 2, len(trial.train), len(trial.holdout))
     people, control = trial.sample(trial.train, n, "linking.train"), trial.sample(trial.holdout, n, "linking.holdout")
     return people, control, trial.sample(trial.synthetic, trial.limits.guess_rows, "linking.synthetic")
 

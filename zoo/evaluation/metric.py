@@ -81,9 +81,9 @@ class Limits:
     attack_synthetic: int = 50_000
     """Synthetic rows that the attacker has, and training rows among which near copies are searched."""
     guesses: int = 1_000
-    """Guesses of the attacks that single out, link and infer."""
-    guess_rows: int = 8_000
-    """Rows of train and holdout that a guess may single out, and synthetic rows that links go through."""
+    """Guesses of the attack that singles out; half as many people are linked and inferred."""
+    guess_rows: int = 16_000
+    """Synthetic rows that links and inferences go through."""
     pairs: int = 2_000
     """Rows of each side in distances of all pairs."""
     panel: int = 2_500

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.evaluation.intervals import auc
+from zoo.evaluation.intervals import auc, mean_interval
 from zoo.evaluation.metric import Measurement, NotApplicable, NotComputable, Trial, metric
 from zoo.evaluation.table import Table, table_points
 
 MODELS = ("linear", "tree", "boosting", "neighbours", "network")
+_RESAMPLES, _SHUFFLES = 50, 5
 _TARGETS = 8  # columns that take their turn as the target
 _FEWEST = 40
 _IMPORTANCE_ROWS = 2_000
@@ -148,11 +149,32 @@ def _target(trial: Trial) -> str:
 
 @dataclass(frozen=True)
 class Panel:
-    """Skill of each model, and the fitted boosted trees with their task."""
+    """Skill and predictions of each model, and the fitted boosted trees with their task."""
 
     skills: dict[str, float]
+    predicted: dict[str, np.ndarray]
     task: Task
     boosting: Any
+
+    def skill(self, model: str, rows: np.ndarray) -> float:
+        """Skill of a model on some of the test rows."""
+        return skill(self.task.test_y[rows], self.predicted[model][rows], self.task.classes)
+
+
+def resampled(
+    trial: Trial,
+    panel: Panel,
+    value: float,
+    measure: Callable[[np.ndarray], float],
+    span: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[float, float] | None:
+    """95 % interval by resampled test rows, of the synthetic data alone: anchors are shown without one."""
+    if trial.role != "synthetic":
+        return None
+    rng, n = trial.rng("panel.resampled"), len(panel.task.test_y)
+    found = [measure(rng.integers(n, size=n)) for _ in range(_RESAMPLES)]
+    half = 1.96 * float(np.std(found, ddof=1))
+    return max(value - half, span[0]), min(value + half, span[1])
 
 
 def panel_of(trial: Trial, learn: Table, key: str) -> Panel:
@@ -161,10 +183,9 @@ def panel_of(trial: Trial, learn: Table, key: str) -> Panel:
     if f"panel.{key}" not in store:
         task = make_task(trial, learn, _target(trial), trial.limits.panel)
         models = {kind: fit_model(kind, task, trial.seed) for kind in MODELS}
-        skills = {
-            kind: skill(task.test_y, predict(m, task.test_x, task.classes), task.classes) for kind, m in models.items()
-        }
-        store[f"panel.{key}"] = Panel(skills, task, models["boosting"])
+        predicted = {kind: predict(m, task.test_x, task.classes) for kind, m in models.items()}
+        skills = {kind: skill(task.test_y, p, task.classes) for kind, p in predicted.items()}
+        store[f"panel.{key}"] = Panel(skills, predicted, task, models["boosting"])
     return store[f"panel.{key}"]
 
 
@@ -199,7 +220,12 @@ def panel_gap(trial: Trial) -> Measurement:
     real, made = both(trial)
     gaps = {m: real.skills[m] - made.skills[m] for m in MODELS}
     details = {"models": {m: [real.skills[m], made.skills[m]] for m in MODELS}, "rows": len(made.task.y)}
-    return Measurement(value=float(np.mean(list(gaps.values()))), details=details)
+    value = float(np.mean(list(gaps.values())))
+
+    def again(rows: np.ndarray) -> float:
+        return float(np.mean([real.skill(m, rows) - made.skill(m, rows) for m in MODELS]))
+
+    return Measurement(value=value, interval=resampled(trial, real, value, again), details=details)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -225,7 +251,12 @@ def model_order(trial: Trial) -> Measurement:
     """Rank correlation of the models' skills when trained on real and on synthetic rows."""
     real, made = both(trial)
     value = spearman(np.array([real.skills[m] for m in MODELS]), np.array([made.skills[m] for m in MODELS]))
-    return Measurement(value=value, details={"models": {m: [real.skills[m], made.skills[m]] for m in MODELS}})
+
+    def again(rows: np.ndarray) -> float:
+        return spearman(*(np.array([p.skill(m, rows) for m in MODELS]) for p in (real, made)))
+
+    details = {"models": {m: [real.skills[m], made.skills[m]] for m in MODELS}}
+    return Measurement(value=value, interval=resampled(trial, real, value, again, (-1.0, 1.0)), details=details)
 
 
 def importances(panel: Panel, rng: np.random.Generator) -> dict[str, float]:
@@ -255,11 +286,14 @@ def importances(panel: Panel, rng: np.random.Generator) -> dict[str, float]:
 )
 def importance_order(trial: Trial) -> Measurement:
     """Rank correlation of permutation importances of boosted trees trained on real and on synthetic rows."""
-    real, made = (importances(p, trial.rng("panel.importance")) for p in both(trial))
-    if len(real) < 3:
+    panels = both(trial)
+    if len(panels[0].task.groups) < 3:
         raise NotComputable("fewer than three columns have no order to speak of")
-    value = spearman(np.array(list(real.values())), np.array([made[n] for n in real]))
-    return Measurement(value=value, details={"columns": {n: [real[n], made[n]] for n in real}})
+    shuffles = [[importances(p, trial.rng(f"panel.importance.{k}")) for p in panels] for k in range(_SHUFFLES)]
+    orders = np.array([spearman(np.array(list(r.values())), np.array([m[n] for n in r])) for r, m in shuffles])
+    mean = {n: [float(np.mean([s[i][n] for s in shuffles])) for i in (0, 1)] for n in shuffles[0][0]}
+    low, high = mean_interval(orders, (-1.0, 1.0))
+    return Measurement(value=float(orders.mean()), interval=(low, high), details={"columns": mean})
 
 
 @metric(
@@ -278,8 +312,10 @@ def calibration(trial: Trial) -> Measurement:
     made = panel_of(trial, trial.synthetic, "synthetic")
     if not made.task.classes:
         raise NotApplicable("the target is numeric")
-    predicted = predict(made.boosting, made.task.test_x, made.task.classes)
-    return Measurement(value=calibration_error(made.task.test_y, predicted), details={"rows": len(made.task.test_y)})
+    truth, predicted = made.task.test_y, made.predicted["boosting"]
+    value = calibration_error(truth, predicted)
+    interval = resampled(trial, made, value, lambda rows: calibration_error(truth[rows], predicted[rows]), (0.0, 1.0))
+    return Measurement(value=value, interval=interval, details={"rows": len(truth)})
 
 
 def _augmented(trial: Trial, percent: int) -> Measurement:
@@ -291,12 +327,19 @@ def _augmented(trial: Trial, percent: int) -> Measurement:
     if real.classes and len(np.unique(real.y[rows])) < 2:
         raise NotComputable(f"{percent} % of the real rows have one class only")
     joined = replace(real, x=np.concatenate([real.x[rows], made.x]), y=np.concatenate([real.y[rows], made.y]))
-    alone, helped = (
-        skill(t.test_y, predict(fit_model("boosting", t, trial.seed, r), t.test_x, t.classes), t.classes)
-        for t, r in ((real, rows), (joined, None))
-    )
+    predicted = [
+        predict(fit_model("boosting", t, trial.seed, r), t.test_x, t.classes) for t, r in ((real, rows), (joined, None))
+    ]
+    alone, helped = (skill(real.test_y, p, real.classes) for p in predicted)
+
+    def again(tested: np.ndarray) -> float:
+        before, after = (skill(real.test_y[tested], p[tested], real.classes) for p in predicted)
+        return after - before
+
+    panel = Panel({}, {}, real, None)
     return Measurement(
         value=helped - alone,
+        interval=resampled(trial, panel, helped - alone, again, (-2.0, 2.0)),
         details={"real_rows": n, "synthetic_rows": len(made.y), "real_alone": alone, "with_synthetic": helped},
     )
 
@@ -348,7 +391,7 @@ for _percent in (1, 10, 100):
     cost="high",
     depth="full",
     rows="panel",
-    plain="What boosted trees lose when they learn from synthetic rows, whichever column they are to predict.",
+    plain="What a decision tree loses when it learns from synthetic rows, whichever column it is to predict.",
     reference="Skill (2 AUC - 1, or R²) on real rows minus on synthetic ones; at most eight columns, drawn by seed",
 )
 def every_column(trial: Trial) -> Measurement:
@@ -372,4 +415,4 @@ def every_column(trial: Trial) -> Measurement:
 
 def _skill_of(trial: Trial, learn: Table, target: str) -> float:
     task = make_task(trial, learn, target, trial.limits.panel // 2)
-    return skill(task.test_y, predict(fit_model("boosting", task, trial.seed), task.test_x, task.classes), task.classes)
+    return skill(task.test_y, predict(fit_model("tree", task, trial.seed), task.test_x, task.classes), task.classes)

@@ -131,7 +131,7 @@ def near_copies(trial: Trial) -> Measurement:
     units of their own spread, summary features of series; texts: a cosine of at least 0.98.
     """
     kit, limits = trial.kit, trial.limits
-    synthetic = trial.sample(trial.synthetic, limits.neighbours, "near_copies.synthetic")
+    synthetic = trial.sample(trial.synthetic, limits.attacked, "near_copies.synthetic")
     train = trial.sample(trial.train, limits.attack_synthetic, "near_copies.train")
     points, reference = kit.points(trial.train, synthetic, train)
     if points.shape[1] == 0:
@@ -180,7 +180,7 @@ def neighbour_ratio(trial: Trial) -> Measurement:
     kit = trial.kit
     if trial.holdout is None:
         raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
-    n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.references)
+    n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.attack_reference)
     if n < 2:
         raise NotComputable("one row of train or of the holdout has no second nearest neighbour")
     train = trial.sample(trial.train, n, "privacy.train")

@@ -127,7 +127,7 @@ def _single_out(trial: Trial, columns: int) -> Measurement:
     if trial.holdout is None:
         raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
     rng = trial.rng(f"singling_out.{columns}")
-    rows = min(kit.length(trial.train), kit.length(trial.holdout), limits.guess_rows)
+    rows = min(kit.length(trial.train), kit.length(trial.holdout), limits.attack_synthetic)
     train = trial.sample(trial.train, rows, "singling_out.train")
     control = trial.sample(trial.holdout, rows, "singling_out.holdout")
     synthetic = trial.synthetic

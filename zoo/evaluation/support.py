@@ -30,7 +30,6 @@ class Clouds:
     real: Any
     synthetic: Any
     real_radius: np.ndarray  # distance of each real row to its 5th nearest other real row
-    real_first: np.ndarray  # and to its nearest
     to_synthetic: np.ndarray  # distance of each real row to the nearest synthetic one
     synthetic_of: np.ndarray  # which that is
 
@@ -46,9 +45,9 @@ def clouds(trial: Trial) -> Clouds:
         a, b = kit.points(trial.train, real, made)
         if a.shape[1] == 0:
             raise NotComputable("there is no column in which distances mean anything")
-        own, _ = k_nearest(a, a, _K + 1)  # the first is the row itself, or its twin
+        own, _ = k_nearest(a, a, _K + 1)  # the first is the row itself
         distance, which = nearest(a, b)
-        trial.cache["clouds"] = Clouds(a, b, own[:, _K], own[:, 1], distance, which)
+        trial.cache["clouds"] = Clouds(a, b, own[:, _K], distance, which)
     return trial.cache["clouds"]
 
 
@@ -268,12 +267,26 @@ def collapsed(trial: Trial) -> Measurement:
     reference=_ALAA,
 )
 def authenticity(trial: Trial) -> Measurement:
-    """Share of synthetic rows further from their nearest training row than that row is from the next training row."""
-    points = clouds(trial)
-    distance, which = nearest(points.synthetic, points.real)
-    share = float((distance > points.real_first[which]).mean())
+    """Share of synthetic rows further from their nearest training row than that row is from the next training row.
+
+    All training rows are searched: in a part of them a copy would lack its original.
+    """
+    kit, limits = trial.kit, trial.limits
+    if kit.length(trial.train) < 2:
+        raise NotComputable("one training row has no other to compare with")
+    made = trial.sample(trial.synthetic, limits.attacked // 2, "authenticity.synthetic")
+    train = trial.sample(trial.train, limits.attack_synthetic, "authenticity.train")
+    points, reference = kit.points(trial.train, made, train)
+    if points.shape[1] == 0:
+        raise NotComputable("there is no column in which distances mean anything")
+    distance, which = nearest(points, reference)
+    found, place = np.unique(which, return_inverse=True)
+    other = k_nearest(reference[found], reference, 2)[0][:, 1]  # the first is the row itself, or its twin
+    share = float((distance > other[place]).mean())
     n = len(distance)
-    return Measurement(value=share, interval=wilson_interval(share, n), details={"rows_of_each": n})
+    return Measurement(
+        value=share, interval=wilson_interval(share, n), details={"rows": n, "train_rows": reference.shape[0]}
+    )
 
 
 @metric(
