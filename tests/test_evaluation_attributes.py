@@ -52,7 +52,7 @@ def test_univariate_predicates_are_the_values_that_occur_once() -> None:
 def test_multivariate_predicates_hold_for_a_record() -> None:
     data = table(TRAIN)
     for predicate in multivariate(data, np.random.default_rng(1), 50):
-        assert len({c.column for c in predicate}) == 3
+        assert len({c.column for c in predicate}) == 5
         assert count(predicate, data) >= 1
     assert len(blind(data, np.random.default_rng(1), 3, 20)) == 20
 
@@ -147,7 +147,7 @@ def test_the_worst_column_is_named() -> None:
     # all else is known as well of strangers; the secret alone follows the person
     score = zoo.evaluate(train, train, holdout=HOLDOUT.assign(secret=other), metrics=RISKS[3])[RISKS[3]]
     assert score.details["columns"]["secret"] > 0.9
-    assert score.value == max(score.details["columns"].values())
+    assert score.value == score.details["columns"][score.details["worst_column"]] > 0.5
 
 
 def test_too_little_is_said() -> None:

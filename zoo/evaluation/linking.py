@@ -168,7 +168,10 @@ def linkability(trial: Trial) -> Measurement:
     reference=_REFERENCE,
 )
 def attribute_inference(trial: Trial) -> Measurement:
-    """Highest excess risk over the secret columns; the interval is widened for the choice of the worst (Bonferroni)."""
+    """Excess risk of the secret column that is worst for certain, by the low end of its interval.
+
+    The interval is widened for the choice among columns (Bonferroni), the chance too.
+    """
     from scipy.stats import norm
 
     people, control, synthetic = _sides(trial)
@@ -185,7 +188,8 @@ def attribute_inference(trial: Trial) -> Measurement:
         missed = int(right(control, synthetic, name, by_stranger[:, j], spread).sum())
         naive = float(right(people, synthetic, name, random, spread).mean())
         columns[name] = excess_risk(hit, n, missed, n, z), rates(n, hit, n, missed, naive), (hit, missed)
-    worst = max(columns, key=lambda c: columns[c][0][0])
+    # The column that is worst for certain: where nearly all share one value, a chance hit is a large excess.
+    worst = max(columns, key=lambda c: (columns[c][0][1][0], -fisher_p_value(columns[c][2][0], n, columns[c][2][1], n)))
     (risk, interval), details, (hit, missed) = columns[worst]
     p_value = min(fisher_p_value(hit, n, missed, n) * len(secrets), 1.0)
     return Measurement(

@@ -50,7 +50,8 @@ def verdict(report: "Report") -> Verdict:
     evidence = sorted(_evidence(report), key=lambda e: -e.level)
     level = evidence[0].level if evidence else 0
     said = [e.text for e in evidence if e.level == level][:3] or ["no attack could be tried: " + _lacking(report)]
-    usable, unfit = [], []
+    usable: list[str] = []
+    unfit: list[str] = []
     for phrase, names in _USES:
         score = next((s for n in names if (s := report.get(n)) is not None and s.value is not None), None)
         if score is not None:
