@@ -15,7 +15,20 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cli import app, main
 
-COMMANDS = ("list", "info", "datasets", "recipes", "cp", "train", "fit", "sample", "evaluate", "compare", "push", "new-family")
+COMMANDS = (
+    "list",
+    "info",
+    "datasets",
+    "recipes",
+    "cp",
+    "train",
+    "fit",
+    "sample",
+    "evaluate",
+    "compare",
+    "push",
+    "new-family",
+)
 FAMILY = "tabular/gaussian_copula"
 
 Run = Callable[..., tuple[int, str, str]]

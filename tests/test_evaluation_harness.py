@@ -271,3 +271,27 @@ def test_memory_grows_with_the_rows_and_no_faster() -> None:
     assert peaks[1] < 5 * peaks[0]
     # some copies of three tables of five columns in float64, and blocks of distances that do not grow
     assert peaks[1] < 40_000 * 3 * 5 * 8 * 8 + 120e6
+
+
+# Depth and order
+
+
+def test_depth_decides_what_is_measured() -> None:
+    made, holdout = people(120, 1), people(120, 2)
+    found = {d: zoo.evaluate(TRAIN, made, holdout, metrics=["privacy.*"], depth=d) for d in ("standard", "full")}
+    more = set(found["full"].names) - set(found["standard"].names)
+    assert {"privacy.linkability", "privacy.singling_out_univariate", "privacy.neighbour_ratio"} <= more
+    assert set(found["standard"].names) <= set(found["full"].names)
+    assert zoo.evaluate(TRAIN, made, holdout, metrics="privacy.linkability").names == ["privacy.linkability"]
+    assert zoo.evaluate(TRAIN, made, metrics="fidelity.shapes", depth="quick").quick
+    with pytest.raises(ConfigError, match="depth='deep'"):
+        zoo.evaluate(TRAIN, made, depth="deep")  # type: ignore[arg-type]
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    names = ["fidelity.shapes", "fidelity.trends_all", "fidelity.jensen_shannon", "fidelity.mutual_information"]
+    names += ["fidelity.wasserstein", "diversity.tails", "privacy.verbatim"]
+    made = people(200, 1)
+    tables = (made, made.sample(frac=1, random_state=3).reset_index(drop=True))
+    first, again = (zoo.evaluate(TRAIN, t, metrics=names).values for t in tables)
+    assert first == pytest.approx(again, abs=1e-12)

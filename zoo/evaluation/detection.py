@@ -41,7 +41,7 @@ def c2st_auc(trial: Trial) -> Measurement:
     told = _told_apart(trial)
     n = len(told.y) // 2
     value = auc(told.scores[told.y == 1], told.scores[told.y == 0])
-    details = {
+    details: dict[str, Any] = {
         "rows_of_each": n,
         "folds": FOLDS,
         "real_rows_from": "train" if trial.holdout is None else "holdout",
@@ -98,12 +98,13 @@ def _gave_away(trial: Trial, told: _Told) -> list[list[Any]]:
         sure = told.model.predict_proba(matrix)[:, 1]
         return auc(sure[y == 1], sure[y == 0])
 
-    whole, found = area(x), []
+    whole = area(x)
+    found: list[tuple[str, float]] = []
     for j, name in enumerate(told.features.names[:_COLUMNS]):
         shuffled = x.copy()
         shuffled[:, j] = x[order, j]
-        found.append([name, whole - area(shuffled)])
-    return sorted(found, key=lambda f: -f[1])[:5]
+        found.append((name, whole - area(shuffled)))
+    return [list(f) for f in sorted(found, key=lambda f: -f[1])[:5]]
 
 
 @metric(

@@ -97,7 +97,7 @@ def _points(trial: Trial, purpose: str) -> tuple[np.ndarray, np.ndarray]:
         raise NotComputable("there is no column in which distances mean anything")
     if min(a.shape[0], b.shape[0]) < 2:
         raise NotComputable("one row has no distance to another of its side")
-    return tuple(x.toarray() if hasattr(x, "toarray") else x for x in (a, b))  # type: ignore[return-value]
+    return tuple(x.toarray() if hasattr(x, "toarray") else x for x in (a, b))
 
 
 @metric(
