@@ -15,7 +15,20 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cli import app, main
 
-COMMANDS = ("list", "info", "datasets", "recipes", "cp", "train", "fit", "sample", "evaluate", "push", "new-family")
+COMMANDS = (
+    "list",
+    "info",
+    "datasets",
+    "recipes",
+    "cp",
+    "train",
+    "fit",
+    "sample",
+    "evaluate",
+    "compare",
+    "push",
+    "new-family",
+)
 FAMILY = "tabular/gaussian_copula"
 
 Run = Callable[..., tuple[int, str, str]]
@@ -413,7 +426,7 @@ def test_push_is_refused_offline(refused: Callable[..., str], artifact: Path) ->
 
 
 def test_conditions_as_they_are_written() -> None:
-    from zoo.cli import _conditions
+    from zoo.cli_arguments import conditions_of
     from zoo.errors import OptionError
     from zoo.schema import Column, Schema
 
@@ -422,6 +435,6 @@ def test_conditions_as_they_are_written() -> None:
         Column(name="price", kind="float", dtype="float64", nullable=True),
     )
     schema = Schema(modality="tabular", columns=columns)
-    assert _conditions(["flag=True", "price="], schema) == {"flag": True, "price": None}
+    assert conditions_of(["flag=True", "price="], schema) == {"flag": True, "price": None}
     with pytest.raises(OptionError, match="given twice; use price=a,b"):
-        _conditions(["price=1", "price=2"], schema)
+        conditions_of(["price=1", "price=2"], schema)

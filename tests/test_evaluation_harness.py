@@ -18,6 +18,8 @@ from zoo.evaluation.metric import all_metrics
 from zoo.evaluation.report import Report
 from zoo.schema import Column, Schema
 
+# A rate of one in a hundred needs a hundred strangers; rare categories and tails need rows enough to be expected in.
+NEED_MANY = {"privacy.membership_tpr_1", "privacy.membership_tpr_0.1", "diversity.rare_categories", "diversity.tails"}
 MODALITIES = ("tabular", "timeseries", "image", "text")
 TRAIN = people(300)
 
@@ -74,14 +76,17 @@ def test_every_modality_has_every_question(thirds: tuple[str, Any, Any, Any]) ->
     report = evaluate(modality, train, synthetic, holdout=holdout, target="rich" if modality == "tabular" else None)
     assert report.modality == modality
     computed = {s.question for s in report.scores if s.value is not None}
-    wanted = {"detection", "utility", "privacy"} | ({"fidelity"} if modality in ("tabular", "timeseries") else set())
+    wanted = {"detection", "diversity", "generalisation", "utility", "privacy"}
+    wanted |= {"fidelity"} if modality != "text" else set()
     assert computed == wanted
     for score in report.scores:
         low, high = score.span
+        if score.value is None and score.name in NEED_MANY:
+            continue
         assert score.value is not None, score.reason
         assert (low is None or score.value >= low) and (high is None or score.value <= high)
         for anchor, value in score.anchors.items():
-            assert value is not None, (score.name, anchor)
+            assert value is not None or score.name in NEED_MANY, (score.name, anchor)
 
 
 def test_copies_and_the_naive_generator_are_told_apart(thirds: tuple[str, Any, Any, Any]) -> None:
@@ -232,8 +237,9 @@ def test_metrics_are_declared_in_full() -> None:
 def test_progress_is_told_in_order() -> None:
     told: list[tuple[str, int, int]] = []
     zoo.evaluate(TRAIN, people(60, 1), metrics=["fidelity.*"], progress=lambda *step: told.append(step))
-    assert [name for name, _, _ in told] == ["fidelity.shapes", "fidelity.trends", "fidelity.trends_all", "report"]
-    assert [done for _, done, _ in told] == [0, 1, 2, 3]
+    names = [name for name, _, _ in told]
+    assert names[:3] == ["fidelity.shapes", "fidelity.trends", "fidelity.trends_all"] and names[-1] == "report"
+    assert [done for _, done, _ in told] == list(range(len(told)))
 
 
 def test_the_generators_schema_is_used() -> None:
@@ -263,4 +269,29 @@ def test_memory_grows_with_the_rows_and_no_faster() -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 5 * peaks[0]
-    assert peaks[1] < 40_000 * 3 * 5 * 8 * 8  # some copies of three tables of five columns in float64
+    # some copies of three tables of five columns in float64, and blocks of distances that do not grow
+    assert peaks[1] < 40_000 * 3 * 5 * 8 * 8 + 120e6
+
+
+# Depth and order
+
+
+def test_depth_decides_what_is_measured() -> None:
+    made, holdout = people(120, 1), people(120, 2)
+    found = {d: zoo.evaluate(TRAIN, made, holdout, metrics=["privacy.*"], depth=d) for d in ("standard", "full")}
+    more = set(found["full"].names) - set(found["standard"].names)
+    assert {"privacy.linkability", "privacy.singling_out_univariate", "privacy.neighbour_ratio"} <= more
+    assert set(found["standard"].names) <= set(found["full"].names)
+    assert zoo.evaluate(TRAIN, made, holdout, metrics="privacy.linkability").names == ["privacy.linkability"]
+    assert zoo.evaluate(TRAIN, made, metrics="fidelity.shapes", depth="quick").quick
+    with pytest.raises(ConfigError, match="depth='deep'"):
+        zoo.evaluate(TRAIN, made, depth="deep")  # type: ignore[arg-type]
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    names = ["fidelity.shapes", "fidelity.trends_all", "fidelity.jensen_shannon", "fidelity.mutual_information"]
+    names += ["fidelity.wasserstein", "diversity.tails", "privacy.verbatim"]
+    made = people(200, 1)
+    tables = (made, made.sample(frac=1, random_state=3).reset_index(drop=True))
+    first, again = (zoo.evaluate(TRAIN, t, metrics=names).values for t in tables)
+    assert first == pytest.approx(again, abs=1e-12)

@@ -15,8 +15,9 @@ from sklearn.neighbors import NearestNeighbors
 
 import zoo
 from zoo.evaluation.harness import run
+from zoo.evaluation.intervals import auc_interval, wilson_interval
 from zoo.evaluation.kit import Features
-from zoo.evaluation.learners import auc_interval, cross_fitted_scores, fit_quietly, make_classifier, wilson_interval
+from zoo.evaluation.learners import cross_fitted_scores, fit_quietly, make_classifier
 from zoo.evaluation.privacy import closer_share, effective_samples, nearest
 from zoo.evaluation.report import Report
 from zoo.evaluation.table import encode_tables, table_features, table_points

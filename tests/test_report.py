@@ -21,6 +21,8 @@ from zoo._testing_data import tiny_data
 from zoo.errors import DataError
 from zoo.evaluation.page import _percent
 from zoo.evaluation.report import Report, Score
+from zoo.evaluation.schema import report_schema
+from zoo.evaluation.verdict import verdict
 from zoo.schema import Column, Schema
 
 TRAIN, HOLDOUT = people(400), people(300, seed=1)
@@ -81,7 +83,7 @@ def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     assert report.to_json(path) == path.read_text(encoding="utf-8")
     data = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert {s["name"] for s in data["scores"]} == set(report.names)
     assert data["rows"] == {"train": 400, "synthetic": 300, "holdout": 300}
     again = Report.from_json(path)
@@ -99,7 +101,11 @@ def test_scores_are_values_or_reasons() -> None:
     assert Score(**fields, value=1.0, anchors={"real": 0.5, "naive": 0.7}).normalised is None
     lower = {**fields, "direction": "lower", "ideal": 0.5}
     assert Score(**lower, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised == pytest.approx(0.8)
-    assert Score(**{**lower, "direction": "ideal"}, value=0.6, anchors={"real": 0.5, "naive": 1.0}).normalised is None
+    near = {**lower, "direction": "ideal"}
+    assert Score(**near, value=0.4, anchors={"real": 0.5, "naive": 1.0}).normalised == pytest.approx(0.8)
+    assert Score(**near, value=0.4, anchors={"real": 0.5, "naive": 0.5}).normalised is None
+    copy = {"real": 0.5, "naive": 0.5, "copy": 1.0}
+    assert Score(**lower, floor="copy", value=0.75, anchors=copy).normalised == 0.5
     for wrong in ({"value": None}, {"value": 0.5, "reason": "none"}, {"value": float("nan")}, {"value": float("inf")}):
         with pytest.raises(DataError, match=r"a\.b"):
             Score(**fields, **wrong)
@@ -119,7 +125,7 @@ def test_markdown(report: Report, tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == len(report.scores) + 2
-    assert {line.count("|") for line in lines} == {6}
+    assert {line.count("|") for line in lines} == {8}
     assert "400 train, 300 synthetic, 300 holdout" in text
 
 
@@ -210,12 +216,14 @@ def test_first_screen_says_what_the_numbers_mean(pages: dict[str, Path]) -> None
         "Does it look like the real data?",
         "Can a classifier tell it from real data?",
         "Can it stand in for real training data?",
-        "Does it copy the people it learned from?",
-        "other real data in the place of the synthetic",
+        "Does it expose the people it learned from?",
+        "Usable for",
+        "Not for",
+        "Privacy risk",
         "Shown one synthetic and one real sample, a classifier picks the right one",
         "A model that learned from it, tested on real cases:",
-        "lie nearer to a training record than to a stranger's; chance gives 50 %",
-        "not a guarantee",
+        "an attacker picks a training person from a stranger",
+        "Evidence, not a guarantee",
     ):
         assert words in html.unescape(" ".join(first.split())), words
 
@@ -224,7 +232,7 @@ def test_verdicts(pages: dict[str, Path]) -> None:
     def words(name: str) -> list[str]:
         return re.findall(r'<div class="word">(.*?)</div>', pages[name].read_text(encoding="utf-8"))
 
-    assert words("copies")[-1] == "Signs of copying"
+    assert words("copies")[-1] == "Yes"
     assert words("poor")[0] == "Far from real"
     assert words("poor")[1] == "Easily"
     assert words("table")[1] == "Hardly"
@@ -299,8 +307,8 @@ def test_the_answers_are_on_the_first_screen(pages: dict[str, Path], browser: Ch
 
 def test_plots_are_drawn(pages: dict[str, Path], browser: Chromium) -> None:
     browser.open(pages["table"])
-    sizes = browser.run("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")
-    assert len(sizes) == 5 and min(sizes) > 30
+    sizes = browser.run("[...document.querySelectorAll('figure > svg')].map(s => s.getBoundingClientRect().height)")
+    assert len(sizes) == 7 and min(sizes) > 30
     assert browser.run("document.querySelectorAll('.track svg').length") > 15
     assert browser.run("document.querySelectorAll('.heat rect').length") == 20
     browser.open(pages["image"])
@@ -337,3 +345,74 @@ def test_the_first_question_is_answered_by_what_speaks_most_against(report: Repo
     assert word(0.99, 0.99, 0.95) == "far from real"
     assert word(0.99, 0.85, 0.52) == "partly"
     assert word(0.55, 0.99, 0.52) == "far from real"
+
+
+# the published form
+
+
+def check(data: Any, schema: dict[str, Any], where: str = "report") -> None:
+    """As much of JSON Schema as the published form uses."""
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "null": type(None)}
+    if "anyOf" in schema:
+        errors = []
+        for one in schema["anyOf"]:
+            try:
+                return check(data, one, where)
+            except AssertionError as error:
+                errors.append(str(error))
+        raise AssertionError(errors)
+    if "const" in schema:
+        assert data == schema["const"], where
+    if "enum" in schema:
+        assert data in schema["enum"], (where, data)
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    fits = [isinstance(data, kinds[t]) if t in kinds else isinstance(data, (int, float)) for t in types]
+    assert not types or any(fits), (where, data)
+    if isinstance(data, dict) and "properties" in schema:
+        assert set(schema.get("required", ())) <= set(data), where
+    if isinstance(data, dict):
+        known, other = schema.get("properties", {}), schema.get("additionalProperties", True)
+        for name, value in data.items():
+            assert name in known or other is not False, (where, name)
+            check(value, known.get(name, other if isinstance(other, dict) else {}), f"{where}.{name}")
+    if isinstance(data, list):
+        assert schema.get("minItems", 0) <= len(data) <= schema.get("maxItems", len(data)), where
+        for i, value in enumerate(data):
+            check(value, schema.get("items", {}), f"{where}[{i}]")
+    if "pattern" in schema:
+        assert re.search(schema["pattern"], data), (where, data)
+
+
+def test_the_json_has_its_published_form(report: Report) -> None:
+    published = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    assert published == json.loads(json.dumps(report_schema())), "write docs/report.schema.json anew"
+    data = json.loads(report.to_json())
+    check(data, published)
+    for wrong in ({"modality": "sound"}, {"more": 1}, {"rows": {"train": "many"}}):
+        with pytest.raises(AssertionError):
+            check(data | wrong, published)
+
+
+def test_reports_of_the_first_form_are_read(report: Report) -> None:
+    old = json.loads(report.to_json()) | {"schema_version": 1}
+    for score in old["scores"]:
+        for name in ("floor", "modalities", "needs", "cost", "normalised"):
+            del score[name]
+    assert Report.from_dict(old).values == report.values
+
+
+# the verdict
+
+
+def test_the_verdict_follows_the_numbers() -> None:
+    train, holdout = people(1_000), people(1_000, 1)
+    few = ["fidelity.shapes", "fidelity.trends", "privacy.membership_*", "privacy.verbatim", "diversity.coverage"]
+    made = {"good": people(1_000, 2), "copies": train, "naive": independent(train, 1_000)}
+    found = {k: verdict(zoo.evaluate(train, m, holdout=holdout, metrics=few)) for k, m in made.items()}
+    assert (found["good"].risk, found["copies"].risk, found["naive"].risk) == ("low", "high", "low")
+    assert any("columns hang together" in u for u in found["good"].usable)
+    assert any("columns hang together" in u for u in found["naive"].unfit)
+    assert any("anyone who may not see the real data" in u for u in found["copies"].unfit)
+    unknown = verdict(zoo.evaluate(train, made["good"], metrics=few))
+    assert unknown.risk == "unknown" and "no holdout" in unknown.because[0]

@@ -15,7 +15,7 @@ import typer.core
 
 from zoo import __version__
 from zoo.cli_arguments import balance_of, conditions_of, json_or_text, options_of
-from zoo.errors import ConfigError, DataError, OptionError, UnknownNameError, ZooError, nearest
+from zoo.errors import ConfigError, DataError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
     from zoo.generator import Generator
@@ -348,35 +348,9 @@ def sample(
     print(f"wrote {n - kept:,} samples to {output}" + (f"; {kept:,} were there already" if kept else ""))
 
 
-@app.command()
-def evaluate(
-    train: Annotated[Path, typer.Argument(help="Real data that the generator learned from.")],
-    synthetic: Annotated[Path, typer.Argument(help="Synthetic data.")],
-    holdout: Annotated[Path | None, typer.Option(help="Real data that no generator saw.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column for the utility scores.")] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file .html, .json or .md; replaced if it exists.")
-    ] = Path("report.html"),
-    modality: Annotated[str, typer.Option(help="tabular, timeseries, image or text.")] = "tabular",
-    quick: Annotated[bool, typer.Option("--quick", help="Subsample, for a first look in seconds.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
-) -> None:
-    """Measure synthetic data against real data and write a report."""
-    from zoo.atomic import atomic_file
-    from zoo.data.form import native_form
-    from zoo.evaluation import evaluate as run
-
-    if output.suffix not in (".html", ".json", ".md"):
-        raise OptionError(f"{output} must end in .html, .json or .md")
-    form = native_form(modality)
-    data = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
-    schema = form.infer(data[0])
-    report = run(data[0], data[1], holdout=data[2], target=target, schema=schema, seed=seed, quick=quick)
-    write = {".html": report.to_html, ".json": report.to_json, ".md": report.to_markdown}[output.suffix]
-    with atomic_file(str(output)) as temporary:
-        Path(temporary).write_text(write(), encoding="utf-8")
-    print(report)
-    print(f"wrote {output}")
+app.command("schema")(schema_command)
+app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What is written on the command line as values of Python: conditions, shares of classes, options."""
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,6 @@ def json_or_text(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return {"True": True, "False": False}.get(value, value)
-
-
-app.command("schema")(schema_command)
 
 
 def conditions_of(given: list[str], schema: "Schema") -> dict[str, Any]:

@@ -303,6 +303,7 @@ def _describe(pairs: list[PairTrend]) -> dict[str, Any]:
 
 @metric(
     "fidelity.trends",
+    rows="contingency",
     title="Pair trends",
     modalities=("tabular",),
     span=(0.0, 1.0),
@@ -328,6 +329,7 @@ def trends(trial: Trial) -> Measurement:
 
 @metric(
     "fidelity.trends_all",
+    rows="contingency",
     title="Pair trends, all pairs",
     modalities=("tabular",),
     span=(0.0, 1.0),

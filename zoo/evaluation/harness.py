@@ -3,22 +3,38 @@
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import zoo
-from zoo.errors import DataError
-from zoo.evaluation.kit import make_kit, modality_of
-from zoo.evaluation.metric import QUICK, Anchor, Limits, Metric, NotApplicable, NotComputable, Trial, select
+from zoo.data.form import native_form
+from zoo.errors import ConfigError, DataError, nearest
+from zoo.evaluation.kit import Kit, make_kit, modality_of
+from zoo.evaluation.metric import (
+    QUICK,
+    Anchor,
+    Limits,
+    Measurement,
+    Metric,
+    NotApplicable,
+    NotComputable,
+    Trial,
+    select,
+)
 from zoo.evaluation.report import Report, Score
+from zoo.evaluation.table import role_of
 from zoo.schema import Schema
 
 Progress = Callable[[str, int, int], None]
+Depth = Literal["quick", "standard", "full"]
+_DEPTHS = ("quick", "standard", "full")
+_REPEATS, _FEWEST = 5, 10
+_STUDENT = 2.776  # 97.5 % quantile of Student's distribution with 4 degrees of freedom
 _FREE_OVERLAP = 0.02  # of the holdout, shared with train, before the report speaks of it
 _TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
 
@@ -31,20 +47,31 @@ def run(
     *,
     schema: Schema | None = None,
     seed: int = 0,
-    quick: bool = False,
+    depth: Depth = "standard",
     metrics: Iterable[str] | str | None = None,
+    generator: Any = None,
+    quasi_identifiers: Sequence[str] = (),
+    sensitive: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """See :func:`zoo.evaluation.evaluate`."""
     started = time.perf_counter()
+    if depth not in _DEPTHS:
+        raise ConfigError(f"depth={depth!r} is not known; {nearest(str(depth), _DEPTHS)}")
+    quick = depth == "quick"
     modality = modality_of(train, schema)
     kit = make_kit(modality, schema)
-    chosen = select(modality, metrics)
+    chosen = select(modality, metrics, full=depth == "full")
+    limits = QUICK if quick else Limits()
     parts = {"train": train, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
+    parts, thinned = _thinned(parts, modality, limits.rows, seed)
     data = kit.prepare(parts, target)
     target = target if target is not None else kit.default_target()
-    notes = _overlap(kit, data)
-    base = _base_trial(kit, data, target, seed, QUICK if quick else Limits())
+    notes = _overlap(kit, data) + thinned
+    base = _base_trial(kit, data, target, seed, limits)
+    base.native, base.generator = parts, generator
+    base.quasi_identifiers = _columns(kit, quasi_identifiers, "quasi_identifiers")
+    base.sensitive = _columns(kit, sensitive, "sensitive") or _declared_sensitive(kit)
     anchors = _Anchors(base)
     scores = []
     with _shown(progress, len(chosen)) as tell:
@@ -55,7 +82,9 @@ def run(
                 scores.append(score)
         tell("report", len(chosen), len(chosen))
         private = kit.schema.private if kit.schema is not None else False
-        views = kit.views(data["train"], data["synthetic"], private=private, rng=base.rng("views"))
+        views = _overlay(base, private) | kit.views(
+            data["train"], data["synthetic"], private=private, rng=base.rng("views")
+        )
     rows = {name: kit.length(part) for name, part in data.items()}
     return Report(
         scores=tuple(scores),
@@ -72,6 +101,37 @@ def run(
         seconds=round(time.perf_counter() - started, 2),
         views=views,
     )
+
+
+def _thinned(parts: dict[str, Any], modality: str, most: int, seed: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """At most so many samples of each part, drawn by seed before anything is encoded; and what that costs, in words."""
+    out, said = dict(parts), []
+    for k, (part, data) in enumerate(parts.items()):
+        if not hasattr(data, "__len__") or len(data) <= most:
+            continue
+        rows = np.sort(np.random.default_rng([seed, 8, k]).choice(len(data), most, replace=False))
+        out[part] = native_form(modality).take(data, rows)
+        said.append(f"{most:,} of {len(data):,} {part} samples")
+    if not said:
+        return out, ()
+    error = 0.5 / np.sqrt(most)
+    return out, (
+        f"Read were {', '.join(said)}, drawn by seed {seed}: by that a share has a standard error of at most "
+        f"{error:.4f}, and a few people of whom all rows speak may not be among them.",
+    )
+
+
+def _columns(kit: Kit, names: Sequence[str], argument: str) -> tuple[str, ...]:
+    """Names of columns that can be compared, checked."""
+    known = [] if kit.schema is None else [c.name for c in kit.schema if role_of(c) is not None]
+    for name in (names,) if isinstance(names, str) else names:
+        if name not in known:
+            raise DataError(f"{argument}: {name!r} is no column that can be compared; {nearest(name, known)}")
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _declared_sensitive(kit: Kit) -> tuple[str, ...]:
+    return () if kit.schema is None else tuple(c.name for c in kit.schema if c.sensitive and role_of(c) is not None)
 
 
 def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
@@ -126,13 +186,19 @@ class _Anchors:
     def __init__(self, base: Trial) -> None:
         self.base = base
         self.made: dict[str, Trial] = {}
+        self.repeats = _Repeats(base)
+        self.usual = {k: getattr(base, k) for k in ("train", "holdout", "fit", "test")}
 
     def trial(self, anchor: Anchor, metric: Metric) -> Trial:
         role: str = anchor
         if anchor == "real":
             role = f"real:{'fit' if metric.question == 'utility' else metric.ceiling}"
         if role not in self.made:
-            self.made[role] = replace(self.base, cache={}, **self._parts(role))
+            parts = self._parts(role)
+            same = (
+                t for t in self.made.values() if all(getattr(t, k) is v for k, v in {**self.usual, **parts}.items())
+            )
+            self.made[role] = next(same, None) or replace(self.base, cache={}, role=anchor, **parts)
         return self.made[role]
 
     def _parts(self, role: str) -> dict[str, Any]:
@@ -175,9 +241,13 @@ def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
         "ideal": metric.ideal,
         "plain": metric.plain,
         "reference": metric.reference,
+        "floor": metric.floor,
+        "modalities": metric.modalities,
+        "needs": tuple(sorted(metric.needs)),
+        "cost": metric.cost,
     }
     try:
-        found = metric.compute(base)
+        found = _compute(metric, base)
     except NotApplicable:
         return None
     except NotComputable as reason:
@@ -186,11 +256,83 @@ def _measure(metric: Metric, base: Trial, anchors: _Anchors) -> Score | None:
     reasons: dict[str, str] = {}
     for anchor in metric.anchors:
         try:
-            beside[anchor] = metric.compute(anchors.trial(anchor, metric)).value
+            beside[anchor] = _compute(metric, anchors.trial(anchor, metric)).value
         except (NotComputable, NotApplicable) as reason:
             beside[anchor], reasons[anchor] = None, str(reason)
     details = {**found.details, "anchors_not_computable": reasons} if reasons else found.details
-    return Score(**common, value=found.value, interval=found.interval, anchors=beside, details=details)
+    interval = found.interval
+    if interval is None and metric.anchors:
+        interval, method = anchors.repeats.interval(metric, found.value)
+        details = {**details, "interval": method}
+    return Score(**common, value=found.value, interval=interval, anchors=beside, details=details)
+
+
+def _compute(metric: Metric, trial: Trial) -> Measurement:
+    """A metric of a trial, once: anchors of several metrics may be the same trial."""
+    key = f"measured {metric.name}"
+    if key not in trial.cache:
+        trial.cache[key] = metric.compute(trial)
+    return trial.cache[key]
+
+
+class _Repeats:
+    """Intervals by repeats, where a metric knows none of its own: its values on disjoint fifths of all parts.
+
+    The fifths are independent data of the same kind, so the standard error of the value on all rows is their spread by
+    the root of 5; where a metric looks at so many rows at most that a fifth has no fewer, the spread itself.
+    """
+
+    def __init__(self, base: Trial) -> None:
+        self.base = base
+        self.trials: list[Trial] | None = None
+
+    def interval(self, metric: Metric, value: float) -> tuple[tuple[float, float] | None, str]:
+        """95 % interval round the value, within the metric's span, and how it was made."""
+        kit, base = self.base.kit, self.base
+        rows = min(kit.length(base.train), kit.length(base.synthetic))
+        if rows < _REPEATS * _FEWEST:
+            return None, f"not computable because there are fewer than {_REPEATS * _FEWEST} rows"
+        try:
+            values = np.array([_compute(metric, trial).value for trial in self._fifths()])
+        except (NotComputable, NotApplicable) as reason:
+            return None, f"not computable because a fifth of the rows is too few ({reason})"
+        most = rows if metric.rows is None else int(getattr(base.limits, metric.rows))
+        spread = float(values.std(ddof=1)) * np.sqrt(min(rows // _REPEATS, most) / min(rows, most))
+        low, high = (float(value + sign * _STUDENT * spread) for sign in (-1, 1))
+        floor, roof = metric.span
+        inside = (low if floor is None else max(low, floor), high if roof is None else min(high, roof))
+        return inside, f"95 %, by the spread over {_REPEATS} disjoint parts of the rows"
+
+    def _fifths(self) -> list[Trial]:
+        if self.trials is None:
+            self.trials = [replace(self.base, cache={}, shared={}) for _ in range(_REPEATS)]
+            for part in ("train", "synthetic", "holdout", "fit", "test"):
+                data = getattr(self.base, part)
+                if data is None:
+                    continue
+                order = self.base.rng(f"repeats.{part}").permutation(self.base.kit.length(data))
+                for k, trial in enumerate(self.trials):
+                    setattr(trial, part, self.base.kit.take(data, np.sort(order[k::_REPEATS])))
+        return self.trials
+
+
+_DOTS = 300
+
+
+def _overlay(trial: Trial, private: bool) -> dict[str, Any]:
+    """A few real and synthetic samples in the two main directions of the real ones; none of private data."""
+    kit = trial.kit
+    if private or kit.modality == "text" or min(kit.length(trial.train), kit.length(trial.synthetic)) < 20:
+        return {}
+    parts = [trial.sample(d, _DOTS, f"overlay.{i}") for i, d in enumerate((trial.train, trial.synthetic))]
+    a, b = (p.astype(np.float64) for p in kit.points(trial.train, *parts))
+    if a.shape[1] < 2:
+        return {}
+    centre = a.mean(axis=0)
+    _, _, axes = np.linalg.svd(a - centre, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]  # one sign, not chance
+    dots = [np.round((p - centre) @ axes.T, 4).tolist() for p in (a, b)]
+    return {"overlay": {"real": dots[0], "synthetic": dots[1]}}
 
 
 def _subsampling(limits: Limits) -> dict[str, int]:
@@ -200,6 +342,17 @@ def _subsampling(limits: Limits) -> dict[str, int]:
         "neighbour_rows": limits.neighbours,
         "reference_rows": limits.references,
         "contingency_rows": limits.contingency,
+        "attacked_people": limits.attacked,
+        "attackers_reference_rows": limits.attack_reference,
+        "attackers_synthetic_rows": limits.attack_synthetic,
+        "rows": limits.rows,
+        "pair_rows": limits.pairs,
+        "panel_rows": limits.panel,
+        "guesses": limits.guesses,
+        "guess_rows": limits.guess_rows,
+        "shadow_generators": limits.shadows,
+        "shadow_rows": limits.shadow_rows,
+        "audited_generators": limits.audits,
     }
 
 

@@ -25,6 +25,8 @@ class Features:
     categorical: np.ndarray | None = None
     learner: Literal["boosting", "logistic"] = "boosting"
     ignored: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the columns, where each stands for one of the data's."""
 
 
 class Kit(ABC):
@@ -84,6 +86,10 @@ class Kit(ABC):
 
         ``float32 (N, D)`` for squared Euclidean distances, or a CSR matrix of unit rows for cosine distances.
         """
+
+    def numeric_count(self, data: Any) -> int:
+        """How many coordinates of :meth:`points` are numbers in standard deviations (the rest are categories)."""
+        return len(self.as_table(data).numbers)
 
     @abstractmethod
     def fingerprints(self, *parts: Any) -> tuple[np.ndarray, ...]:

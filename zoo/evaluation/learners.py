@@ -80,29 +80,19 @@ def stack(parts: list[Any]) -> Any:
 
 def cross_fitted_scores(features: Features, y: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
     """Probability of class 1 for each row, by models that did not see it: ``float (N,)``."""
+    return cross_fitted(features, y, seed, folds)[0]
+
+
+def cross_fitted(
+    features: Features, y: np.ndarray, seed: int, folds: int = FOLDS
+) -> tuple[np.ndarray, Any, np.ndarray]:
+    """The probabilities of :func:`cross_fitted_scores`, the last model, and the rows that it did not see."""
     from sklearn.model_selection import StratifiedKFold
 
     x = stack(list(features.parts))
     out = np.empty(len(y))
+    model, test = None, np.arange(0)
     for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y):
         model = fit_quietly(make_classifier(features, seed), x[fit], y[fit])
         out[test] = model.predict_proba(x[test])[:, 1]
-    return out
-
-
-def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, float]:
-    """95 % interval of an area under the curve (Hanley and McNeil 1982, doi
-    10.1148/radiology.143.1.7063747).
-    """
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
-    half = 1.96 * np.sqrt(max(variance, 0.0) / (positives * negatives))
-    return float(max(auc - half, 0.0)), float(min(auc + half, 1.0))
-
-
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """95 % Wilson score interval of a share among ``n``."""
-    z = 1.96
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
+    return out, model, test

@@ -15,7 +15,7 @@ are the *anchors*, without which no score is shown.
 import fnmatch
 import importlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +31,23 @@ Direction = Literal["higher", "lower", "ideal"]
 Anchor = Literal["real", "naive", "copy"]
 
 # Modules whose import registers metrics; a new question is a new file and a name here.
-_MODULES = ("fidelity", "detection", "utility", "privacy")
+_MODULES = (
+    "fidelity",
+    "information",
+    "distances",
+    "detection",
+    "support",
+    "utility",
+    "panel",
+    "fairness",
+    "privacy",
+    "membership",
+    "singling_out",
+    "linking",
+    "shadow",
+    "released",
+)
+_QUESTIONS = ("fidelity", "detection", "diversity", "generalisation", "utility", "fairness", "privacy")
 
 
 class NotComputable(ZooError):
@@ -58,9 +74,46 @@ class Limits:
     """Rows of train, and as many of the holdout, that they are searched among."""
     contingency: int = 50_000
     """Rows of each table in contingency tables, as in the published definition."""
+    attacked: int = 4_000
+    """People of train, and as many strangers, whom an attack is tried on."""
+    attack_reference: int = 4_000
+    """Records of the population that the attacker knows."""
+    attack_synthetic: int = 50_000
+    """Synthetic rows that the attacker has, and training rows among which near copies are searched."""
+    guesses: int = 1_000
+    """Guesses of the attack that singles out; half as many people are linked and inferred."""
+    guess_rows: int = 16_000
+    """Synthetic rows that links and inferences go through."""
+    pairs: int = 2_000
+    """Rows of each side in distances of all pairs."""
+    panel: int = 2_500
+    """Rows that each model of the panel learns from, and twice as many that it is tested on."""
+    rows: int = 200_000
+    """Rows of each part that are read at all."""
+    shadows: int = 16
+    """Generators that are fitted anew for the shadow-model attack, an even number."""
+    shadow_rows: int = 1_000
+    """Rows that each of them learns from."""
+    audits: int = 80
+    """Generators that are fitted anew, with and without the canary, for the lower bound of epsilon."""
 
 
-QUICK = Limits(detection=3_000, utility=5_000, neighbours=2_000)
+QUICK = Limits(
+    detection=3_000,
+    utility=5_000,
+    neighbours=2_000,
+    attacked=1_000,
+    attack_reference=2_000,
+    attack_synthetic=10_000,
+    guesses=300,
+    guess_rows=3_000,
+    pairs=1_000,
+    panel=1_000,
+    rows=50_000,
+    shadows=8,
+    shadow_rows=300,
+    audits=32,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +148,18 @@ class Trial:
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     cache: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What is the same for the synthetic data and all anchors: models trained on the real rows."""
+    role: str = "synthetic"
+    """What stands in the synthetic part: the synthetic data themselves, or the anchor ``real``, ``naive``, ``copy``."""
+    native: Mapping[str, Any] = field(default_factory=dict)
+    """The parts as the caller gave them, for a generator that is fitted anew."""
+    generator: Any = None
+    """The fitted generator whose family a shadow attack refits, or None."""
+    quasi_identifiers: tuple[str, ...] = ()
+    """Columns by which a person in a released table may be recognised."""
+    sensitive: tuple[str, ...] = ()
+    """Columns that tell something sensitive, and by whose values fairness is judged."""
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of random numbers of its own for each purpose, so that metrics do not disturb each
@@ -135,6 +200,12 @@ class Metric:
         compared.
     anchors
         Those that are computed.
+    rows
+        The field of :class:`Limits` that bounds the rows it looks at, for the interval by repeats.
+    floor
+        The anchor at which the normalised score is 0: ``naive``, or ``copy`` where a copy is the worst.
+    depth
+        ``standard``: in every report; ``full``: only in full ones, or when asked for by name.
     plain
         One sentence of what the number says, for readers who are no statisticians.
     reference
@@ -154,7 +225,10 @@ class Metric:
     compute: Callable[[Trial], Measurement]
     needs: frozenset[str] = frozenset()
     ceiling: Literal["holdout", "train", "fresh"] = "holdout"
-    anchors: tuple[Anchor, ...] = ("real", "naive")
+    anchors: tuple[Anchor, ...] = ("real", "naive", "copy")
+    rows: str | None = None
+    floor: Literal["naive", "copy"] = "naive"
+    depth: Literal["standard", "full"] = "standard"
     cost: Literal["low", "medium", "high"] = "low"
 
     @property
@@ -180,12 +254,14 @@ def all_metrics() -> dict[str, Metric]:
     """All metrics by name, in the order of questions."""
     for module in _MODULES:
         importlib.import_module(f"zoo.evaluation.{module}")
-    order = {q: i for i, q in enumerate(_MODULES)}
+    order = {q: i for i, q in enumerate(_QUESTIONS)}
     return dict(sorted(_METRICS.items(), key=lambda item: order.get(item[1].question, len(order))))
 
 
-def select(modality: str, patterns: Iterable[str] | str | None = None) -> list[Metric]:
-    """Metrics of a modality, all or those that match one of the patterns (``"privacy.*"``).
+def select(modality: str, patterns: Iterable[str] | str | None = None, *, full: bool = False) -> list[Metric]:
+    """Metrics of a modality: the standard ones, with ``full`` all, or those that match one of the patterns.
+
+    A name finds its metric at any depth; a pattern such as ``"privacy.*"`` those of the depth.
 
     Raises
     ------
@@ -193,11 +269,15 @@ def select(modality: str, patterns: Iterable[str] | str | None = None) -> list[M
         If a pattern matches no metric of the modality.
     """
     known = {name: m for name, m in all_metrics().items() if modality in m.modalities}
+    usual = {name: m for name, m in known.items() if full or m.depth == "standard"}
     if patterns is None:
-        return list(known.values())
+        return list(usual.values())
     wanted: set[str] = set()
+    from zoo.evaluation.report import ALIASES
+
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        hits = fnmatch.filter(known, pattern)
+        pattern = ALIASES.get(pattern, pattern)
+        hits = [pattern] if pattern in known else fnmatch.filter(usual, pattern) or fnmatch.filter(known, pattern)
         if not hits:
             raise ConfigError(f"no metric {pattern!r} for modality {modality!r}; {nearest(pattern, known)}")
         wanted.update(hits)

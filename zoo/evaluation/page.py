@@ -4,8 +4,11 @@ The page has no script and asks for nothing over the network (a content security
 text that comes from data is escaped by Jinja2.
 """
 
+import math
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from zoo.evaluation.verdict import verdict
 
 if TYPE_CHECKING:
     from zoo.evaluation.report import Report, Score
@@ -14,13 +17,18 @@ _QUESTIONS = {
     "fidelity": "Does it look like the real data?",
     "detection": "Can a classifier tell it from real data?",
     "utility": "Can it stand in for real training data?",
-    "privacy": "Does it copy the people it learned from?",
+    "privacy": "Does it expose the people it learned from?",
+}
+_GROUPS = _QUESTIONS | {
+    "diversity": "Does it cover the variety of the real data?",
+    "generalisation": "Is it new, or remembered?",
+    "fairness": "Does it serve every group alike?",
 }
 # the score that answers each question on the first screen; the first that is computed
 _ANSWERS = {
     "detection": ("detection.c2st_auc",),
     "utility": ("utility.tstr_auc", "utility.tstr_r2", "utility.tstr_accuracy"),
-    "privacy": ("privacy.closer_to_train", "privacy.verbatim"),
+    "privacy": ("privacy.membership_auc", "privacy.closer_to_train", "privacy.verbatim"),
 }
 # whether it looks real is as good as the weakest of these, and of the classifier's answer
 _SIDES = (("fidelity.trends", "fidelity.trends_all"), ("fidelity.shapes",))
@@ -49,8 +57,11 @@ def render(report: "Report") -> str:
     template = environment.from_string(files("zoo.evaluation").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         report=report,
+        verdict=verdict(report),
+        overlay=_overlay(report.views.get("overlay")),
+        attack=_attack(report),
         cards=[_card(report, question) for question in _QUESTIONS if _of(report, question)],
-        groups=[(_QUESTIONS.get(q, q), _rows(_of(report, q), report)) for q in _questions(report)],
+        groups=[(_GROUPS.get(q, q), _rows(_of(report, q), report)) for q in _questions(report)],
         names=_names(report),
         columns=[_marginal(c) for c in report.views.get("columns", ())],
         heat=_heat(report),
@@ -184,26 +195,12 @@ def _judge_detection(score: "Score", report: "Report") -> tuple[str, str, str]:
 
 
 def _judge_privacy(score: "Score", report: "Report") -> tuple[str, str, str]:
-    assert score.value is not None
-    copies = report.get("privacy.verbatim")
-    usual = (copies.anchors.get("real") or 0.0) if copies is not None else 0.0
-    excess = copies is not None and copies.value is not None and copies.value > max(2 * usual, 0.001)
-    said = ""
-    if copies is not None and copies.value is not None:
-        said = f" Exact copies: {_percent(copies.value)} ({_percent(usual)} among real strangers)."
-    if score.name == "privacy.verbatim":
-        text = f"{said.strip()} Without a holdout nothing more can be said."
-        return ("poor", "copies found", text) if excess else ("none", "no copies found", text)
-    worst = score.anchors.get("copy") or 1.0
-    place = max(0.0, (score.value - 0.5) / (worst - 0.5)) if worst > 0.5 else 0.0
-    share = _percent(score.value)
-    text = f"{share} lie nearer to a training record than to a stranger's; chance gives 50 %.{said}"
-    clear = score.interval is None or score.interval[0] > 0.5
-    if excess or (clear and place > 0.3):
-        return "poor", "signs of copying", text
-    if clear and place > 0.1:
-        return "fair", "some closeness", text
-    return "good", "no sign of it", text + " This is weak evidence, not a guarantee."
+    found = verdict(report)
+    grade = {"low": "good", "moderate": "fair", "high": "poor", "unknown": "none"}[found.risk]
+    words = {"low": "no sign of it", "moderate": "somewhat", "high": "yes", "unknown": "not known"}
+    text = "; ".join(found.because)
+    text = text[0].upper() + text[1:] + "."
+    return grade, words[found.risk], text + (" Evidence, not a guarantee." if found.risk == "low" else "")
 
 
 def _rows(scores: list["Score"], report: "Report") -> list[dict[str, Any]]:
@@ -363,3 +360,41 @@ def _polyline(values: list[float | None], low: float, high: float, longest: int)
         path.append(f"{pen}{_WIDTH * t / max(longest - 1, 1):.1f} {86 - (v - low) * scale:.1f}")
         pen = "L"
     return "".join(path)
+
+
+def _overlay(points: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Dots of two clouds on one square of 240 by 240, scaled by the real ones."""
+    if not points or not points.get("real"):
+        return None
+    xs, ys = zip(*points["real"])
+    spans = [(min(v), max(v)) for v in (xs, ys)]
+
+    def place(value: float, span: tuple[float, float]) -> float:
+        low, high = span
+        at = (value - low) / (high - low) if high > low else 0.5
+        return round(8 + 224 * min(max(at, -0.03), 1.03), 1)
+
+    return {k: [(place(x, spans[0]), place(y, spans[1])) for x, y in points[k]] for k in ("real", "synthetic")}
+
+
+def _attack(report: "Report") -> dict[str, Any] | None:
+    """Paths of the membership attack's curve and of guessing, both axes in powers of ten."""
+    score = report.get("privacy.membership_auc")
+    if score is None or score.value is None or not score.details.get("curve"):
+        return None
+    curve = [(f, t) for f, t in score.details["curve"] if f > 0]
+    lowest = min(f for f, _ in curve)
+
+    def at(share: float) -> float:
+        return 220 * (math.log10(max(share, lowest)) / -math.log10(lowest) + 1) if lowest < 1 else 220.0
+
+    def path(points: list[tuple[float, float]]) -> str:
+        return "M" + "L".join(f"{at(f):.1f} {220 - at(t):.1f}" for f, t in points)
+
+    ticks = [10.0**-k for k in range(0, 1 + math.floor(-math.log10(lowest) + 1e-9))]
+    return {
+        "curve": path(curve),
+        "guess": path([(f, f) for f, _ in curve]),
+        "ticks": [(round(at(t), 1), f"{100 * t:g} %") for t in ticks],
+        "area": score.value,
+    }

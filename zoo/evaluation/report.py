@@ -15,7 +15,10 @@ from zoo.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_ADDED = frozenset({"floor", "modalities", "needs", "cost"})  # fields of a score that reports of form 1 lack
+# Other names by which a score is known; a report has each once.
+ALIASES = {"fidelity.c2st_auc": "detection.c2st_auc"}
 ANCHOR_NAMES = {"real": "real against real", "naive": "naive", "copy": "training rows returned"}
 
 
@@ -41,6 +44,11 @@ class Score:
     interval: tuple[float, float] | None = None
     anchors: Mapping[str, float | None] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    floor: str = "naive"
+    """The anchor at which the normalised score is 0."""
+    modalities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    cost: str = "low"
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.reason is not None):
@@ -49,17 +57,31 @@ class Score:
             raise DataError(f"score {self.name!r} is {self.value}; give a finite value, or None and a reason")
 
     @property
-    def normalised(self) -> float | None:
-        """Where the value stands between the naive generator (0) and real data (1).
+    def best(self) -> str:
+        """What the best value is, in a word or two."""
+        if self.direction == "higher":
+            return "higher"
+        if self.direction == "lower":
+            return f"lower, down to {self.ideal:g}" if self.ideal else "lower"
+        return f"near {self.ideal:g}"
 
-        None where real data are no better than the naive generator, as in single columns, which it copies.
+    @property
+    def normalised(self) -> float | None:
+        """Where the value stands between a bad generator (0) and real data (1).
+
+        The bad one is the naive generator, or in privacy the one that returns training rows. None where real data are
+        no better, as in single columns, which the naive generator copies.
         """
-        real, naive = self.anchors.get("real"), self.anchors.get("naive")
-        if self.value is None or real is None or naive is None or self.direction == "ideal":
+        value, real, floor = self.value, self.anchors.get("real"), self.anchors.get(self.floor)
+        if value is None or real is None or floor is None:
             return None
-        if (real - naive) * (1 if self.direction == "higher" else -1) < 1e-3:
+        if self.direction == "ideal":
+            assert self.ideal is not None
+            value, real, floor = (-abs(v - self.ideal) for v in (value, real, floor))
+        sign = -1 if self.direction == "lower" else 1
+        if (real - floor) * sign < 1e-3:
             return None
-        return (self.value - naive) / (real - naive)
+        return (value - floor) / (real - floor)
 
 
 def format_number(value: float | None) -> str:
@@ -92,16 +114,17 @@ class Report:
     views: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
-        for score in self.scores:
-            if score.name == name:
-                return score
+        score = self.get(name)
+        if score is not None:
+            return score
         raise KeyError(f"the report has no score {name!r}; {nearest(name, self.names)}")
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names
+        return ALIASES.get(str(name), name) in self.names
 
     def get(self, name: str) -> Score | None:
         """The score of this name, or None."""
+        name = ALIASES.get(name, name)
         return next((s for s in self.scores if s.name == name), None)
 
     @property
@@ -176,12 +199,13 @@ class Report:
             raise DataError(f"the report is no JSON: {error}") from error
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a score: value, interval, anchors, normalised, reason."""
+        """One row a score: question, value, interval, anchors, normalised, direction, needs, cost, reason."""
         import pandas as pd
 
         rows = [
             {
                 "name": s.name,
+                "question": s.question,
                 "value": s.value,
                 "low": s.interval[0] if s.interval else None,
                 "high": s.interval[1] if s.interval else None,
@@ -191,6 +215,8 @@ class Report:
                 "normalised": s.normalised,
                 "direction": s.direction,
                 "ideal": s.ideal,
+                "needs": ", ".join(s.needs),
+                "cost": s.cost,
                 "reason": s.reason,
             }
             for s in self.scores
@@ -200,21 +226,32 @@ class Report:
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """A table of the scores beside their anchors, as model cards embed it; also written to ``path`` when given."""
         lines = [
-            f"| score | value | real against real | {self.naive} | best |",
-            "| --- | ---: | ---: | ---: | --- |",
+            f"| score | value | 95 % interval | real against real | {self.naive} | copy | best |",
+            "| --- | ---: | :---: | ---: | ---: | ---: | --- |",
         ]
         for s in self.scores:
-            real, naive = format_number(s.anchors.get("real")), format_number(s.anchors.get("naive"))
             if s.value is None:
-                lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | {_best(s)} |")
-            else:
-                lines.append(f"| {s.title} (`{s.name}`) | {format_number(s.value)} | {real} | {naive} | {_best(s)} |")
+                lines.append(f"| {s.title} (`{s.name}`) | not computable: {s.reason} | – | – | – | – | {s.best} |")
+                continue
+            beside = [format_number(s.anchors.get(a)) for a in ("real", "naive", "copy")]
+            between = "–" if s.interval is None else " to ".join(format_number(v) for v in s.interval)
+            cells = [f"{s.title} (`{s.name}`)", format_number(s.value), between, *beside, s.best]
+            lines.append("| " + " | ".join(cells) + " |")
         rows = ", ".join(f"{n:,} {name}" for name, n in self.rows.items())
         lines += ["", f"Rows: {rows}; seed {self.seed}{'; quick mode' if self.quick else ''}."]
         text = "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
         if path is not None:
             _write(path, text)
         return text
+
+    def to_tensorboard(self, folder: str | os.PathLike[str], step: int = 0) -> None:
+        """Write the values as scalars ``question/what`` that TensorBoard shows, at a step of training."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(folder)) as writer:
+            for score in self.scores:
+                if score.value is not None:
+                    writer.add_scalar(score.name.replace(".", "/", 1), score.value, step)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as one self-contained page, also written to ``path`` when given."""
@@ -237,14 +274,6 @@ class Report:
         return "\n".join(lines)
 
 
-def _best(score: Score) -> str:
-    if score.direction == "higher":
-        return "higher"
-    if score.direction == "lower":
-        return f"lower, down to {score.ideal:g}" if score.ideal else "lower"
-    return f"near {score.ideal:g}"
-
-
 def sentence(score: Score, naive: str) -> str:
     """The score in one line beside its anchors."""
     parts = []
@@ -256,8 +285,11 @@ def sentence(score: Score, naive: str) -> str:
 
 
 def _score(data: Mapping[str, Any]) -> Score:
-    values = {f.name: data[f.name] for f in dataclasses.fields(Score)}
+    values = {f.name: data[f.name] for f in dataclasses.fields(Score) if f.name in data or f.name not in _ADDED}
     values["span"] = tuple(values["span"])
+    for name in ("modalities", "needs"):
+        if name in values:
+            values[name] = tuple(values[name])
     values["interval"] = None if values["interval"] is None else tuple(values["interval"])
     return Score(**values)
 

@@ -207,6 +207,9 @@ class SeriesKit(Kit):
     def points(self, reference: Series, *parts: Series) -> tuple[np.ndarray, ...]:
         return table_points(self._table(reference), *(self._table(p) for p in parts))
 
+    def numeric_count(self, data: Series) -> int:
+        return len(self._table(self.take(data, np.arange(1))).numbers)
+
     def fingerprints(self, *parts: Series) -> tuple[np.ndarray, ...]:
         longest = max(p.batch.values.shape[1] for p in parts)
         return tuple(self._hash(p, longest) for p in parts)

@@ -202,7 +202,7 @@ def table_features(parts: tuple[Table, ...], without: str | None = None) -> Feat
     for matrix in matrices:
         matrix[np.isinf(matrix)] = np.nan
     categorical = np.array([n in first.codes for n in names], dtype=bool)
-    return Features(tuple(matrices), categorical, "boosting", first.ignored)
+    return Features(tuple(matrices), categorical, "boosting", first.ignored, tuple(names))
 
 
 def table_points(reference: Table, *parts: Table) -> tuple[np.ndarray, ...]:

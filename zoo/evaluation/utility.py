@@ -4,11 +4,13 @@ The anchor *real against real* is the same model trained on the real training da
 rows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from zoo.evaluation.intervals import auc
 from zoo.evaluation.learners import MIN_ROWS, fit_quietly, make_classifier, make_regressor
 from zoo.evaluation.metric import Measurement, NotApplicable, NotComputable, Trial, metric
 
@@ -102,11 +104,32 @@ def _fit(trial: Trial) -> _Fitted:
     return trial.cache["utility"]
 
 
+_RESAMPLES = 50
+
+
+def _bootstrap(trial: Trial, fitted: _Fitted, measure: Callable[[np.ndarray, np.ndarray], float]) -> Measurement:
+    """A measure of the predictions, with the 95 % interval of resampled test rows; only where it is shown."""
+    value = measure(fitted.truth, fitted.predicted)
+    interval = None
+    if trial.role == "synthetic" and len(fitted.truth) >= 10:
+        rng, found = trial.rng("utility.bootstrap"), []
+        for _ in range(_RESAMPLES):
+            rows = rng.integers(len(fitted.truth), size=len(fitted.truth))
+            if np.ptp(fitted.truth[rows]) > 0:
+                found.append(measure(fitted.truth[rows], fitted.predicted[rows]))
+        if len(found) > 1:
+            half = 1.96 * float(np.std(found, ddof=1))
+            interval = (value - half, value + half)
+    return Measurement(value=float(value), interval=interval, details=fitted.details)
+
+
+def _binary_auc(truth: np.ndarray, predicted: np.ndarray) -> float:
+    return auc(predicted[truth == 1, 1], predicted[truth == 0, 1])
+
+
 def _multiclass_auc(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Mean over the classes that occur in the test rows of the one-versus-rest area under the curve."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(np.mean([roc_auc_score(truth == k, predicted[:, k]) for k in np.unique(truth)]))
+    return float(np.mean([auc(predicted[truth == k, k], predicted[truth != k, k]) for k in np.unique(truth)]))
 
 
 @metric(
@@ -124,16 +147,10 @@ def _multiclass_auc(truth: np.ndarray, predicted: np.ndarray) -> float:
 )
 def tstr_auc(trial: Trial) -> Measurement:
     """Area under the curve on the test rows; macro one-versus-rest for more than two classes."""
-    from sklearn.metrics import roc_auc_score
-
     fitted = _fit(trial)
     if fitted.task == "regression":
         raise NotApplicable("the target is numeric")
-    if fitted.task == "binary":
-        value = float(roc_auc_score(fitted.truth, fitted.predicted[:, 1]))
-    else:
-        value = _multiclass_auc(fitted.truth, fitted.predicted)
-    return Measurement(value=value, details=fitted.details)
+    return _bootstrap(trial, fitted, _binary_auc if fitted.task == "binary" else _multiclass_auc)
 
 
 @metric(
@@ -153,7 +170,7 @@ def tstr_accuracy(trial: Trial) -> Measurement:
     fitted = _fit(trial)
     if fitted.task == "regression":
         raise NotApplicable("the target is numeric")
-    return Measurement(value=float((fitted.predicted.argmax(1) == fitted.truth).mean()), details=fitted.details)
+    return _bootstrap(trial, fitted, lambda truth, predicted: float((predicted.argmax(1) == truth).mean()))
 
 
 @metric(
@@ -175,8 +192,9 @@ def tstr_f1(trial: Trial) -> Measurement:
     fitted = _fit(trial)
     if fitted.task != "multiclass":
         raise NotApplicable("the target does not have more than two classes")
-    value = f1_score(fitted.truth, fitted.predicted.argmax(1), average="macro", zero_division=0)
-    return Measurement(value=float(value), details=fitted.details)
+    return _bootstrap(
+        trial, fitted, lambda truth, p: float(f1_score(truth, p.argmax(1), average="macro", zero_division=0))
+    )
 
 
 @metric(
@@ -198,7 +216,7 @@ def tstr_r2(trial: Trial) -> Measurement:
     fitted = _regression(trial)
     if len(fitted.truth) < 2 or np.ptp(fitted.truth) == 0:
         raise NotComputable("the target is constant in the test rows")
-    return Measurement(value=float(r2_score(fitted.truth, fitted.predicted)), details=fitted.details)
+    return _bootstrap(trial, fitted, lambda truth, predicted: float(r2_score(truth, predicted)))
 
 
 @metric(
@@ -216,8 +234,7 @@ def tstr_r2(trial: Trial) -> Measurement:
 def tstr_rmse(trial: Trial) -> Measurement:
     """Root mean squared error on the test rows."""
     fitted = _regression(trial)
-    value = float(np.sqrt(np.mean((fitted.truth - fitted.predicted) ** 2)))
-    return Measurement(value=value, details=fitted.details)
+    return _bootstrap(trial, fitted, lambda truth, predicted: float(np.sqrt(np.mean((truth - predicted) ** 2))))
 
 
 def _regression(trial: Trial) -> _Fitted:
