@@ -62,7 +62,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_conditions_give_what_filtering_does(name: str, fitted: Any) -> None:
-    generator, plain = fitted
+    generator, _ = fitted
     asked, holds = CONDITIONS[name]
     made = generator.sample(5000, conditions=asked, seed=1)
     wanted = plain[holds(plain)]
@@ -74,7 +74,7 @@ def test_conditions_give_what_filtering_does(name: str, fitted: Any) -> None:
 
 
 def test_a_table_of_conditions_is_kept_row_by_row(fitted: Any) -> None:
-    generator, plain = fitted
+    generator, _ = fitted
     asked = pd.DataFrame({"city": ["Rome", "Bern"] * 2500, "count": pd.array([12, None] * 2500, dtype="Int64")})
     made = generator.sample(5000, conditions=asked, seed=1)
     pd.testing.assert_frame_equal(made[["city", "count"]], asked, check_dtype=False)
@@ -84,7 +84,7 @@ def test_a_table_of_conditions_is_kept_row_by_row(fitted: Any) -> None:
 
 
 def test_gaps_are_filled_given_the_rest_of_their_row(fitted: Any) -> None:
-    generator, plain = fitted
+    generator, _ = fitted
     some = mixed().head(4000)
     gaps = some.assign(city=some.city.mask(rng(1).random(4000) < 0.5), x=some.x.mask(rng(2).random(4000) < 0.3))
     given = gaps.copy()

@@ -15,6 +15,8 @@ import typer.core
 
 from zoo import __version__
 from zoo.cli_arguments import balance_of, conditions_of, json_or_text, options_of
+from zoo.cli_evaluate import compare, evaluate
+from zoo.cli_schema import schema_command
 from zoo.errors import ConfigError, DataError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
