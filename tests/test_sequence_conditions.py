@@ -62,7 +62,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_conditions_give_what_filtering_does(name: str, fitted: Any) -> None:
-    generator, _ = fitted
+    generator, plain = fitted
     asked, holds = CONDITIONS[name]
     made = generator.sample(5000, conditions=asked, seed=1)
     wanted = plain[holds(plain)]
@@ -74,7 +74,7 @@ def test_conditions_give_what_filtering_does(name: str, fitted: Any) -> None:
 
 
 def test_a_table_of_conditions_is_kept_row_by_row(fitted: Any) -> None:
-    generator, _ = fitted
+    generator, plain = fitted
     asked = pd.DataFrame({"city": ["Rome", "Bern"] * 2500, "count": pd.array([12, None] * 2500, dtype="Int64")})
     made = generator.sample(5000, conditions=asked, seed=1)
     pd.testing.assert_frame_equal(made[["city", "count"]], asked, check_dtype=False)

@@ -1,4 +1,4 @@
-"""``zoo evaluate`` and ``zoo compare``: measure synthetic data, check what is required of it, set several side by side."""
+"""``zoo evaluate`` and ``zoo compare``: measure synthetic data, check requirements, set several side by side."""
 
 import sys
 from pathlib import Path

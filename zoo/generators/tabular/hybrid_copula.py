@@ -251,7 +251,10 @@ class HybridCopula(Generator):
 
         The pool grows, up to a limit, until rejection against its largest weight would keep n of it.
         """
-        tables, codes, weights, chosen = [], [], [], []
+        tables: list[pd.DataFrame] = []
+        codes: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
+        chosen: list[dict[str, np.ndarray]] = []
         while len(tables) < 2 * _CANDIDATES:
             tables.append(self._copula._sample_block(n, given, rng, {}))
             drawn, log_weight, taken = self._draw(self._encode_bulk(tables[-1]), wanted, False, rng)
