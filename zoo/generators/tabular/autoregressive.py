@@ -5,8 +5,8 @@ ICML 2015, arXiv 1502.03509; B. Uria, I. Murray, H. Larochelle, "A Deep and Trac
 arXiv 1310.1757; for tables P. Tiwald et al., "TabularARGN", 2025, arXiv 2501.12012.
 
 What is given is summed, one learned vector a value; each column has a layer of its own on that sum and a distribution
-over its codes. Choices, on 6,500 rows of Adult held out from the training rows (ln likelihood a row, pair trends, AUC of
-a classifier that tells samples from real rows):
+over its codes. Choices, on 6,500 rows of Adult held out from the training rows (ln likelihood a row, pair trends, AUC
+of a classifier that tells samples from real rows):
 
 - *Orders.* Half of the steps' orders are that of sampling; in the others a random part of the columns comes first, then
   another, then the rest, each in the order of sampling: what is given, what is asked for otherwise, what is left. These
