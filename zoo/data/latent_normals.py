@@ -168,7 +168,7 @@ class LatentNormals:
             slope = np.linalg.solve(covariance[np.ix_(index, index)], covariance[np.ix_(index, rest)])  # (d, r)
             left = covariance[np.ix_(rest, rest)] - covariance[np.ix_(rest, index)] @ slope
             factor = np.linalg.cholesky(left + 1e-9 * np.eye(len(rest)))
-            latent[np.ix_(mine, rest)] = vectors[mine] @ slope + noise[mine] @ factor.T
+            latent[np.ix_(mine, np.array(rest))] = vectors[mine] @ slope + noise[mine] @ factor.T
         return latent
 
     def values(self, latent: np.ndarray, stratum: np.ndarray) -> Columns:

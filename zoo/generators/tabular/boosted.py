@@ -84,7 +84,7 @@ class Boosted(Generator):
     def _learn(self, positions: np.ndarray, rng: np.random.Generator) -> None:
         """Fit, or go on fitting, the classifiers of all forks to rows ``(C, n)``; many at a time, one thread each."""
         levels = self._sequence.levels(positions)
-        held_out = rng.random(positions.shape[1]) < 1 / _HELD_OUT
+        held_out = np.less(rng.random(positions.shape[1]), 1 / _HELD_OUT)
         columns = [_Column(self, j, levels, positions[j], held_out) for j in range(len(self._trees))]
         tasks = [(c, fork) for c in sorted(columns, key=lambda c: -c.cost) for fork in range(len(c.tree.forks))]
         with ThreadPoolExecutor(cores()) as pool:

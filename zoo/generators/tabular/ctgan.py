@@ -254,15 +254,22 @@ def _adversaries(codes: np.ndarray, family: CTGAN, rate: float) -> Any:
 
     class Adversaries(pl.LightningModule):
         automatic_optimization = False
+        codes: Tensor
+        chance: Tensor
+        rows: Tensor
+        offset: Tensor
+        count: Tensor
+        place: Tensor
+        position: Tensor
 
         def __init__(self) -> None:
             super().__init__()
+            last = nn.Linear(width, total)
             self.generator = nn.Sequential(
-                nn.Linear(family.latent + vector, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
-                nn.Linear(width, total),
-            )  # fmt: skip
+                nn.Linear(family.latent + vector, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last
+            )
             with torch.no_grad():  # it starts from independent columns
-                self.generator[-1].bias.copy_(torch.from_numpy(np.log(family._marginals + 1e-4)))
+                last.bias.copy_(torch.from_numpy(np.log(family._marginals + 1e-4)))
             size = pac * (total + sum(n in columns.edges for n in names) + vector)
             self.critic = nn.Sequential(
                 nn.Linear(size, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
