@@ -56,6 +56,8 @@ class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform hav
     name: ClassVar[str] = ""
     """``modality/family``; read from the module's path for the zoo's own families."""
     modality: ClassVar[str] = ""
+    native: ClassVar[str] = ""
+    """The native form's name where it is not the modality's: ``related`` for related tables."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -190,7 +192,7 @@ class Generator(Component):
     @property
     def form(self) -> NativeForm:
         """The operations on this modality's native form."""
-        return native_form(self.modality)
+        return native_form(self.native or self.modality)
 
     # What a family writes.
 
@@ -244,7 +246,8 @@ class Generator(Component):
         if schema is None:
             schema = form.infer(native)
         form.check(native, schema)
-        if schema.private or any(column.sensitive for column in schema):
+        parts = [schema, *schema.tables.values()]
+        if any(part.private or any(column.sensitive for column in part) for part in parts):
             native, schema = form.protect(native, schema)
         before = dict(self.__dict__)
         try:

@@ -192,7 +192,11 @@ def fill(column: Column, first_row: int, n: int) -> Any:
     SchemaError
         If the pattern is none that this module writes, or does not fit the dtype.
     """
-    rows = np.arange(first_row, first_row + n, dtype=np.uint64)
+    return fill_rows(column, np.arange(first_row, first_row + n, dtype=np.uint64))
+
+
+def fill_rows(column: Column, rows: np.ndarray) -> Any:
+    """As :func:`fill`, for the rows of given numbers ``uint64 (n,)``."""
     if column.kind == "text":
         if column.dtype not in STRING_DTYPES:
             raise SchemaError(f"column {column.name!r}: free text has dtype str, string or object, not {column.dtype}")
