@@ -90,8 +90,8 @@ class SiblingModel:
         rows = np.arange(len(place))
         if len(rows) > 2 * MAX_ROWS:
             rows = np.sort(rng.choice(len(rows), 2 * MAX_ROWS, replace=False))
-        before = np.where((place >= 1)[rows, None], codes[rows - 1], -1)
-        second = np.where((place >= 2)[rows, None], codes[rows - 2], -1)
+        before = np.where((place >= 1)[rows, None], codes[np.maximum(rows - 1, 0)], -1)
+        second = np.where((place >= 2)[rows, None], codes[np.maximum(rows - 2, 0)], -1)
         since = self._since(values, ancestors, first)[rows] if c.time else np.zeros(len(rows))
         x = c.features_before(known[rows], place[rows], count[rows], before, second, since)
         picked = {n: v[rows] for n, v in values.items()}
