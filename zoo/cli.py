@@ -245,7 +245,7 @@ def _json_or_text(value: str) -> Any:
 @app.command()
 def fit(
     family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
-    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines) or a folder of images.")],
+    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines), or a folder of images or tables.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -255,20 +255,19 @@ def fit(
 ) -> None:
     """Fit a family on your own data and save it."""
     from zoo.artifact import check_target
-    from zoo.data.form import native_form
     from zoo.registry import family as find_family
     from zoo.training.config import TrainConfig
 
     generator = _generator(find_family(family), settings or [])
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output)  # now, and not after an hour of training
-    form = native_form(generator.modality)
+    form = generator.form
     native = form.read(str(data))
     schema = form.infer(native).replace(private=True) if private else None
     generator.fit(native, schema=schema, seed=seed, train=config)
     generator.save(output)
     print(f"fitted {family} on {form.length(native):,} samples; saved {output}")
-    print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
+    print(f"next: zoo sample {output} -n 1000 -o {'synthetic' if generator.native else 'synthetic.parquet'}")
 
 
 def _conditions(given: list[str], schema: "Schema") -> dict[str, Any]:
@@ -311,7 +310,7 @@ def _options(given: list[str]) -> dict[str, Any]:
 @app.command()
 def sample(
     name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format. Tables: a folder.")],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
     condition: Annotated[
         list[str] | None,
@@ -345,13 +344,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of subsamples and models.")] = 0,
 ) -> None:
     """Measure synthetic data against real data and write a report."""
+    from zoo.data.database_io import holds_database
     from zoo.data.export import atomic_file
     from zoo.data.form import native_form
     from zoo.evaluation import evaluate as run
 
     if output.suffix not in (".html", ".json", ".md"):
         raise OptionError(f"{output} must end in .html, .json or .md")
-    form = native_form(modality)
+    form = native_form("related" if modality == "tabular" and holds_database(train) else modality)
     data = [None if path is None else form.read(str(path)) for path in (train, synthetic, holdout)]
     schema = form.infer(data[0])
     report = run(data[0], data[1], holdout=data[2], target=target, schema=schema, seed=seed, quick=quick)

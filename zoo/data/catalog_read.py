@@ -135,6 +135,24 @@ def nsl_kdd(files: Sequence[bytes], split: str) -> pd.DataFrame:
     return table.assign(attack_class=pd.Series([group[label] for label in table["label"]], dtype="str"))
 
 
+BERKA = ("account", "card", "client", "disp", "district", "loan", "order", "trans_1993")
+
+
+def berka(files: Sequence[bytes], split: str) -> dict[str, pd.DataFrame]:
+    """One CSV file a table; accounts are dealt to the splits, and their clients and all else go with them."""
+    tables = {name: _csv(content, keep_default_na=False, na_values=[""]) for name, content in zip(BERKA, files)}
+    accounts = tables["account"]["account_id"]
+    chosen = {"account_id": accounts[deal("berka", accounts, split, 0.2)]}
+    for key, holder in (("account_id", "disp"), ("client_id", "disp"), ("disp_id", "disp")):
+        if key != "account_id":
+            chosen[key] = tables[holder].loc[tables[holder]["account_id"].isin(chosen["account_id"]), key]
+    for name, table in tables.items():
+        key = next((k for k in ("account_id", "disp_id", "client_id") if k in table), None)
+        if key is not None:
+            tables[name] = _frame(table[table[key].isin(chosen[key])])
+    return tables
+
+
 # Images
 
 

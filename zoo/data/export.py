@@ -34,7 +34,7 @@ def export(
         Number of samples.
     path
         The file. Tables and texts go to ``.parquet`` and ``.csv`` block by block; other suffixes are those of the
-        modality's ``NativeForm.write``, which needs all samples at once.
+        modality's ``NativeForm.write``, which needs all samples at once. Related tables go to a folder.
     conditions, seed, options
         As in ``Generator.sample``.
     progress
@@ -44,7 +44,7 @@ def export(
     total = max(1, -(-n // generator.block_size))
     shown = _with_progress(blocks, total) if (sys.stderr.isatty() if progress is None else progress) else blocks
     suffix = Path(path).suffix.lower()
-    if generator.modality in ("tabular", "text") and suffix in (".parquet", ".csv"):
+    if not generator.native and generator.modality in ("tabular", "text") and suffix in (".parquet", ".csv"):
         with atomic_file(path) as temporary:
             (_to_parquet if suffix == ".parquet" else _to_csv)(generator, shown, temporary)
     else:
