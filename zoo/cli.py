@@ -245,7 +245,9 @@ def _json_or_text(value: str) -> Any:
 @app.command()
 def fit(
     family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
-    data: Annotated[Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines), or a folder of images or tables.")],
+    data: Annotated[
+        Path, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines), or a folder of images or tables.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -310,7 +312,9 @@ def _options(given: list[str]) -> dict[str, Any]:
 @app.command()
 def sample(
     name: Annotated[str, typer.Argument(help="A pretrained generator, a folder or a Hub repository.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File; its suffix decides the format. Tables: a folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File; its suffix decides the format. Tables: a folder.")
+    ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
     condition: Annotated[
         list[str] | None,

@@ -350,7 +350,7 @@ class DatabaseForm(NativeForm):
         return Database({n: finished[n] for n in schema.tables}, relations)
 
 
-def _refer(keys: pd.Series, place: np.ndarray, dtype: str) -> Any:
+def _refer(keys: Any, place: np.ndarray, dtype: str) -> Any:
     """The keys at the given rows; -1 is missing."""
     if (place >= 0).all():
         return keys.take(place).astype(dtype).array

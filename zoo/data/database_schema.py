@@ -70,7 +70,7 @@ def infer_database(
         own = {(link.child, link.column) for link in links}
         keys = {t: None if (t, k) in own and t not in taken else k for t, k in keys.items()}
     names = tuple(keys.items())
-    Relations(names, tuple(links), next(iter(tables)), tuple(tables)[1:]).order  # noqa: B018 - refuses circles
+    Relations(names, tuple(links), next(iter(tables))).check_circles()
     facts = tuple(shared) if shared is not None else _shared(tables, links, keys, root)
     for name in (*facts, *([root] if root is not None else [])):
         if name not in tables:

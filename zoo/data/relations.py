@@ -113,8 +113,8 @@ class Relations:
             left = [t for t in left if t not in ready]
         return tuple(done)
 
-    def check(self) -> None:
-        """See the class for what is refused."""
+    def check_circles(self) -> None:
+        """Refuse tables that refer to themselves or to each other in a circle."""
         for link in self.links:
             if link.child == link.parent:
                 raise SchemaError(
@@ -122,6 +122,10 @@ class Relations:
                     "leave this key out, or drop the column"
                 )
         _ = self.order
+
+    def check(self) -> None:
+        """See the class for what is refused."""
+        self.check_circles()
         for table in self.shared:
             if self.up(table) or table == self.root or self.key(table) is None:
                 raise SchemaError(

@@ -3,8 +3,8 @@
 Siblings stand in the order of time (of their first column of times without gaps), else of the table. From that come
 relations which no single row shows, and which are built in where the data have them:
 
-- *times* of the first sibling are steps from a time of an ancestor that is never later (a loan after its account), later
-  ones steps from the sibling before. Days that follow the calendar (payments on the 12th, interest on a month's last
+- *times* of the first sibling are steps from a time of an ancestor that is never later (a loan after its account),
+  later ones steps from the sibling before. Days that follow the calendar (payments on the 12th, interest on a month's last
   day) are drawn as a month and a day of it, others as the time that passed;
 - *running sums*: a number that is the one before plus or minus another one (a balance and an amount), by the class of a
   column where there is one (credit, debit), is drawn as what is left over, mostly nothing;
@@ -72,6 +72,7 @@ class SiblingColumns:
         )  # the column that orders siblings
         self.reference: str | None = None  # the ancestor's time that the first sibling's is counted from
         self.calendar = False
+        self.opens = False  # whether the calendar says when the first sibling is, too
         self.running: Running | None = None
         self.copies: dict[str, str] = {}  # column -> ancestor's column
         self._prepare()
@@ -106,15 +107,17 @@ class SiblingColumns:
             self._find_reference(values[self.time], ancestors)
             if len(later):
                 step = values[self.time][later] - values[self.time][later - 1]
-                self.calendar = column_step(self.schema[self.time]) >= DAY and _follows_calendar(
-                    values[self.time], step
-                )
+                daily = column_step(self.schema[self.time]) >= DAY
+                self.calendar = daily and _follows_calendar(values[self.time], step)
+            if self.calendar and self.reference:
+                wait = (values[self.time] - ancestors[self.reference])[first]
+                self.opens = bool(wait.min() >= 0 and wait.max() < 60 * 30 * DAY)
         self.running = self._find_running(values, first)
         for name, domain in self.domains.items():
             for other in self.known:
-                if domain and other.domain == domain and other.size > 8 and name not in self.copies:
-                    if (values[name] == ancestors[other.name]).mean() >= 0.3:
-                        self.copies[name] = other.name
+                like = domain and other.domain == domain and other.size > 8 and name not in self.copies
+                if like and (values[name] == ancestors[other.name]).mean() >= 0.3:
+                    self.copies[name] = other.name
         self._prepare()
         numbers = dict(values)
         if self.time:
@@ -270,14 +273,22 @@ class SiblingColumns:
         running = self.running and [
             self.running.column, self.running.amount, self.running.by, list(self.running.signs), self.running.from_zero
         ]  # fmt: skip
-        return {"reference": self.reference, "calendar": self.calendar, "running": running, "copies": self.copies}
+        return {
+            "reference": self.reference,
+            "calendar": [self.calendar, self.opens],
+            "running": running,
+            "copies": self.copies,
+        }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take back what :meth:`state` gave, checked: it may come from an artifact of unknown origin."""
         known = {k.name: k for k in self.known}
-        self.reference, self.calendar, running = state["reference"], bool(state["calendar"]), state["running"]
+        self.reference, running = state["reference"], state["running"]
+        self.calendar, self.opens = (bool(v) for v in state["calendar"])
         if self.reference is not None and not known[self.reference].is_time:
             raise ValueError(f"{self.reference!r} is no time of an ancestor")
+        if (self.opens and not (self.reference and self.calendar)) or (self.calendar and not self.time):
+            raise ValueError("there is no time that could follow the calendar")
         if running is not None:
             column, amount, by, signs, zero = running
             size = 1 if by is None else len(self.schema[by].categories) + 1

@@ -35,7 +35,9 @@ class SiblingModel:
         for name in c.names:
             size = c.binned.sizes[name]
             if name == c.time:
-                if c.reference:
+                if c.opens:
+                    pass
+                elif c.reference:
                     out.append(("start", name, c.binned.sizes[name + START], width))
                 else:
                     out.append(("level", name, size, width))
@@ -108,7 +110,7 @@ class SiblingModel:
                     kind, name, picked, ancestors, rows, first[rows], since, codes[rows, j], rest
                 )
                 if kind == "day":
-                    month = c.month_codes(picked[name], np.where(first[rows], 0.0, since))[0]
+                    month = c.month_codes(picked[name], np.nan_to_num(since))[0]
                     features = np.concatenate([features, month[:, None].astype(np.int32)], axis=1)
                 assert features.shape[1] == wide
                 self.trees[f"{kind}.{name}"] = CodeTree.grow(features[used], target[used], size, self.least, rng)
@@ -135,8 +137,9 @@ class SiblingModel:
             used = (first if kind == "start" else ~first) & ~np.isnan(since)
             return c.binned.codes(name + end, np.where(used, values[name] - since, 0.0)), used
         if kind in ("month", "day"):
-            on, day = c.month_codes(values[name], np.where(first, 0.0, since))
-            return (on, ~first) if kind == "month" else (day, ~first & (on > 0))
+            on, day = c.month_codes(values[name], np.nan_to_num(since))
+            used = every if c.opens else ~first
+            return (on, used) if kind == "month" else (day, used & (on > 0))
         if kind == "level":
             return code, first
         if kind == "rest":
@@ -245,7 +248,7 @@ class SiblingModel:
         c, name = self.columns, str(self.columns.time)
         if first and c.reference is None:
             return c.binned.draw(name, self.trees[f"level.{name}"].draw(seen, rng), rng)
-        if first or not c.calendar:
+        if (first and not c.opens) or not c.calendar:
             kind, end = ("start", START) if first else ("gap", GAP)
             passed = c.binned.draw(name + end, self.trees[f"{kind}.{name}"].draw(seen, rng), rng)
             return since + passed

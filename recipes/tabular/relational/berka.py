@@ -1,4 +1,4 @@
-"""Related tables on the Berka bank (eight tables, four fifths of 4,500 accounts): seconds to fit, no weights shipped."""
+"""Related tables on the Berka bank (eight tables, 4,500 accounts): seconds to fit, no weights shipped."""
 
 from zoo.recipe import Data, Recipe
 

@@ -1,8 +1,8 @@
 """Related tables: a tree of tables grown from one of them, children given their parents and the siblings before.
 
-References: N. Patki, R. Wedge, K. Veeramachaneni, "The Synthetic Data Vault", DSAA 2016, for tables in the order of their
-keys; J. Reiter, "Using CART to generate partially synthetic public use microdata", Journal of Official Statistics 21,
-2005, for columns in sequence, each drawn from the leaves of a classification tree. How a database is made:
+References: N. Patki, R. Wedge, K. Veeramachaneni, "The Synthetic Data Vault", DSAA 2016, for tables in the order of
+their keys; J. Reiter, "Using CART to generate partially synthetic public use microdata", Journal of Official
+Statistics 21, 2005, for columns in sequence, each drawn from the leaves of a classification tree. How a database is made:
 
 - *Order*. Growing starts at the table from which the fewest others have to be guessed, and goes along the keys: down to
   children (how many, given the parent; then each, given the ancestors, its place and the siblings before), and up to
@@ -38,6 +38,9 @@ from zoo.statistics.code_tree import CodeTree
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
+
+
+_NEAR = 64  # rows that share a parent are near each other, so that few are parted where a sample is cut
 
 
 @dataclass
@@ -83,7 +86,8 @@ class Relational(Generator):
         self._relations = relations = Relations.of(self.schema)
         self._anchor = anchor
         steps = list(relations.walk(anchor))
-        path, table = [], relations.root
+        path: list[Step] = []
+        table = relations.root
         while table != anchor:
             path.insert(0, next(s for s in steps if s.table == table))
             table = path[0].source
@@ -118,9 +122,10 @@ class Relational(Generator):
             parent = parents.get(column.name)
             if parent in shared:
                 size = self._sizes[str(parent)]
+                codes = tuple(range(size))
                 column = Column(
-                    name=column.name, kind="category", dtype="int64", nullable=column.nullable, categories=range(size)
-                )  # type: ignore[arg-type]
+                    name=column.name, kind="category", dtype="int64", nullable=column.nullable, categories=codes
+                )
                 domains[column.name] = f"key of {parent}"
             elif parent is not None or column.kind in ("identifier", "text", "constant"):
                 continue
@@ -404,7 +409,7 @@ def _group(codes: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> t
     sizes = rng.choice(len(shares), size=n, p=chances)
     ends = np.cumsum(sizes)
     label = np.searchsorted(ends, np.arange(n), side="right")
-    order = np.lexsort((rng.random(n), *codes.T[::-1]))
+    order = np.lexsort((rng.random(n), *codes.T[::-1], np.arange(n) // _NEAR))
     group = np.empty(n, dtype=np.int64)
     group[order] = label
     _, first, renamed = np.unique(group, return_index=True, return_inverse=True)
