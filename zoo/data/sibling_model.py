@@ -84,7 +84,7 @@ class SiblingModel:
         """
         c = self.columns
         first = place == 0
-        c.fit(values, ancestors, first)
+        values = c.fit(values, ancestors, first)
         codes = (
             np.stack([c.binned.codes(n, values[n]) for n in c.names], axis=1) if c.names else np.zeros((len(place), 0))
         )
@@ -200,15 +200,10 @@ class SiblingModel:
             sizes.append(m)
         parent = np.concatenate([order[:m] for m in sizes]) if sizes else np.zeros(0, dtype=np.int64)
         place = np.repeat(np.arange(len(sizes)), sizes)
-        sort = np.lexsort((place, parent))
-        names = list(c.names)
-        whole = {
-            n: np.concatenate([v[n] for v in made])[sort]
-            if made
-            else np.zeros(0, np.float64 if n in c.binned.edges else np.int64)
-            for n in names
-        }
-        return whole, parent[sort], place[sort]
+        blank_values = {n: np.zeros(0, np.float64 if n in c.binned.edges else np.int64) for n in c.names}
+        whole = {n: np.concatenate([v[n] for v in made]) if made else blank_values[n] for n in c.names}
+        sort = c.order(whole, parent, place)
+        return {n: v[sort] for n, v in whole.items()}, parent[sort], place[sort]
 
     def _row(
         self, x: np.ndarray, first: bool, here: Mapping[str, np.ndarray], since: Any, sums: Any, rng: Any

@@ -2,7 +2,7 @@
 
 References: N. Patki, R. Wedge, K. Veeramachaneni, "The Synthetic Data Vault", DSAA 2016, for tables in the order of
 their keys; J. Reiter, "Using CART to generate partially synthetic public use microdata", Journal of Official
-Statistics 21, 2005, for columns in sequence, each drawn from the leaves of a classification tree. How a database is made:
+Statistics 21, 2005, for columns in sequence, each drawn from the leaves of a tree. How a database is made:
 
 - *Order*. Growing starts at the table from which the fewest others have to be guessed, and goes along the keys: down to
   children (how many, given the parent; then each, given the ancestors, its place and the siblings before), and up to
