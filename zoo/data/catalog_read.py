@@ -141,15 +141,14 @@ BERKA = ("account", "card", "client", "disp", "district", "loan", "order", "tran
 def berka(files: Sequence[bytes], split: str) -> dict[str, pd.DataFrame]:
     """One CSV file a table; accounts are dealt to the splits, and their clients and all else go with them."""
     tables = {name: _csv(content, keep_default_na=False, na_values=[""]) for name, content in zip(BERKA, files)}
-    accounts = tables["account"]["account_id"]
-    chosen = {"account_id": accounts[deal("berka", accounts, split, 0.2)]}
-    for key, holder in (("account_id", "disp"), ("client_id", "disp"), ("disp_id", "disp")):
-        if key != "account_id":
-            chosen[key] = tables[holder].loc[tables[holder]["account_id"].isin(chosen["account_id"]), key]
+    accounts, holders = tables["account"]["account_id"], tables["disp"]
+    accounts = accounts[deal("berka", accounts, split, 0.2)]
+    holders = holders[holders["account_id"].isin(accounts)]
+    chosen = {"account_id": accounts, "disp_id": holders["disp_id"], "client_id": holders["client_id"]}
     for name, table in tables.items():
-        key = next((k for k in ("account_id", "disp_id", "client_id") if k in table), None)
-        if key is not None:
-            tables[name] = _frame(table[table[key].isin(chosen[key])])
+        column = next((key for key in chosen if key in table), None)
+        if column is not None:
+            tables[name] = _frame(table[table[column].isin(chosen[column])])
     return tables
 
 

@@ -140,7 +140,7 @@ class CodeTree:
         nodes, upto, codes = (np.asarray(arrays[k]) for k in ("nodes", "upto", "codes"))
         if nodes.ndim != 2 or nodes.shape[0] != 5 or not nodes.shape[1] or nodes.dtype != np.int32:
             raise ValueError("the nodes of a tree are none")
-        feature, _, left, right, leaf = nodes
+        feature, threshold, left, right, leaf = nodes
         inner, place = feature >= 0, np.arange(nodes.shape[1])
         goes = all(((side > place) & (side < len(place)))[inner].all() for side in (left, right))
         leaves = leaf[~inner]
@@ -152,7 +152,7 @@ class CodeTree:
         ends = upto[np.isin(upto, np.arange(1, len(leaves) + 1))]
         if len(ends) != len(leaves) or upto[-1] != len(leaves) or codes.min() < 0 or codes.max() >= size:
             raise ValueError("the histograms of a tree do not fit its leaves")
-        return cls(*nodes, upto, codes, size)
+        return cls(feature, threshold, left, right, leaf, upto, codes, size)
 
 
 def _classes(target: np.ndarray, size: int) -> np.ndarray:

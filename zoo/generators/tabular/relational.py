@@ -11,6 +11,12 @@ Statistics 21, 2005, for columns in sequence, each drawn from the leaves of a tr
   share one, in groups as large as in training.
 - *Order in time, running sums, copies* are built in; see :mod:`zoo.data.sibling_columns`.
 - *Tables of facts* that all share (districts) are kept as they are, and their keys are categories.
+- *Measured* on the Berka bank (51,565 rows), by trees that tell rows joined to their parents from real ones, families
+  kept in one fold: AUC 0.53 at most over its seven tables, transactions 0.49; with folds that part families 0.77, where
+  two halves of the real data have 0.80. Transactions beside the one before them: 0.61 (two halves: 0.51), which was
+  0.675 before rows of one day were ordered by their running sum. Leaves of 15, 30 and 60 rows give 0.584, 0.610 and
+  0.630. Remembering when each class was last seen, and with which amount, made it worse (0.70): what is drawn strays
+  from what was seen in training, the more the longer the memory.
 - *Counting*. ``sample(n)`` makes n rows of the root table, and what belongs to them; blocks are of root entities.
 
 Best at: keys and numbers of children, dates and balances that go on from row to row. Worst at: what ties siblings over
@@ -77,7 +83,7 @@ class Relational(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
 
     native: ClassVar[str] = "related"
-    default_block_size: ClassVar[int] = 1024
+    default_block_size: ClassVar[int] = 2048  # all first siblings of a block are drawn at once, so larger is faster
 
     # What is learned of which table, in which order
 
