@@ -393,3 +393,23 @@ def test_berka() -> None:
     assert len(made["client"]) == 1500
     kinds = made["disp"].groupby("account_id")["type"].agg(list).map(tuple)
     assert kinds.isin([("OWNER",), ("OWNER", "DISPONENT")]).mean() > 0.995
+
+
+def test_very_many_categories_in_a_sequence_in_time() -> None:
+    rng = np.random.default_rng(0)
+    places = np.repeat([f"place {i}" for i in range(1200)], 3)
+    tables = {
+        "riders": pd.DataFrame({"rider_id": np.arange(900), "age": rng.integers(18, 80, 900)}),
+        "rides": pd.DataFrame(
+            {
+                "rider_id": np.repeat(np.arange(900), 4),
+                "when": pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 10**6, 3600), unit="s"),
+                "to": pd.Series(rng.permutation(places), dtype="str"),
+            }
+        ),
+    }
+    fitted = zoo.create("tabular/relational").fit(tables)
+    assert fitted._models["rides"].columns.binned.sizes["to"] <= 1000
+    made = fitted.sample(300, seed=0)
+    FORM.check(made, fitted.schema)
+    assert made["rides"]["to"].nunique() > 500

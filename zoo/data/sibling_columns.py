@@ -136,8 +136,8 @@ class SiblingColumns:
         if self.time:
             time = values[self.time]
             start = ancestors[self.reference] if self.reference else np.full(len(time), np.nan)
-            numbers[self.time + START] = (time - start)[first]
-            numbers[self.time + GAP] = time[later] - time[later - 1]
+            numbers[self.time + START] = np.where(first, time - start, np.nan)
+            numbers[self.time + GAP] = np.where(first, np.nan, time - np.append(np.nan, time[:-1]))
         if self.running:
             numbers[self.running.column + REST] = self.rest(values, first)
         self.binned.fit(numbers)
