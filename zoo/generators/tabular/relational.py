@@ -12,17 +12,17 @@ Statistics 21, 2005, for columns in sequence, each drawn from the leaves of a tr
 - *Order in time, running sums, copies* are built in; see :mod:`zoo.data.sibling_columns`.
 - *Tables of facts* that all share (districts) are kept as they are, and their keys are categories.
 - *Measured* on the Berka bank (51,565 rows), by trees that tell rows joined to their parents from real ones, families
-  kept in one fold: AUC 0.53 at most over its seven tables, transactions 0.49; with folds that part families 0.77, where
-  two halves of the real data have 0.80. Against accounts held out of training: 0.52 to 0.55, loans 0.61 (of 140, whose
-  amount is their payments times their duration, which is not learned). Transactions beside the one before them: 0.61 (two halves: 0.51), which was
-  0.675 before rows of one day were ordered by their running sum. Leaves of 15, 30 and 60 rows give 0.584, 0.610 and
-  0.630. Remembering when each class was last seen, and with which amount, made it worse (0.70): what is drawn strays
-  from what was seen in training, the more the longer the memory.
+  kept in one fold: AUC 0.53 at most over its seven tables, transactions 0.49; with folds that part families 0.77,
+  where two halves of the real data have 0.80. Against accounts held out of training: 0.52 to 0.55, loans 0.61 (of
+  140, whose amount is their payments times their duration, which is not learned). Transactions beside the one before
+  them: 0.61 (two halves: 0.51), which was 0.675 before rows of one day were ordered by their running sum. Leaves of
+  15, 30 and 60 rows give 0.584, 0.610 and 0.630. Remembering when each class was last seen, and with which amount,
+  made it worse (0.70): what is drawn strays from what was seen in training, the more the longer the memory.
 - *Counting*. ``sample(n)`` makes n rows of the root table, and what belongs to them; blocks are of root entities.
 
-Best at: keys and numbers of children, dates and balances that go on from row to row. Worst at: what ties siblings over
-more than two rows (a standing order of the same amount every month), rows of one child table to those of another, and
-sums and products within a row. Shared tables are stored as they are: keep personal ones out of them.
+Best at: keys and numbers of children, dates and balances that go on from row to row. Worst at: what ties siblings
+over more than two rows (a standing order of the same amount every month), rows of one child table to those of
+another, and sums and products within a row. Shared tables are stored as they are: keep personal ones out of them.
 """
 
 from collections.abc import Mapping
