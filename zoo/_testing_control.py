@@ -78,7 +78,7 @@ def balance_holds(s: "Subject") -> None:
 def constraints_hold(s: "Subject") -> None:
     """Exactly n rows that fulfil every constraint, or an error that says which one cannot be met."""
     fitted = s.fitted
-    if s.cls.modality != "tabular":
+    if not s.cls.makes_tables:
         raises(UnsupportedCapability, lambda: fitted.sample(1, constraints=["a > 1"]), "constraints on no table")
         return
     raises(ConstraintError, lambda: fitted.sample(1, constraints=["no_such > 1"]), "an unknown column", words="no_such")
@@ -112,7 +112,7 @@ def constraints_hold(s: "Subject") -> None:
 
 def unseen_combinations_are_refused(s: "Subject") -> None:
     """Conditions that no training rows fulfilled together need ``allow_unseen=True``."""
-    if s.cls.modality != "tabular" or "conditions" not in capabilities(s.cls):
+    if not s.cls.makes_tables or "conditions" not in capabilities(s.cls):
         return
     import pandas as pd
 

@@ -12,7 +12,9 @@ from zoo.data.timeseries import SeriesBatch
 def tiny_data(modality: str) -> Any:
     """A small data set with several kinds, missing values and dependence; always the same."""
     rng = np.random.default_rng(7)
-    make: dict[str, Any] = {"tabular": _table, "timeseries": _series, "image": _images, "text": _texts}
+    make: dict[str, Any] = {
+        "tabular": _table, "timeseries": _series, "image": _images, "text": _texts, "related": _tables
+    }  # fmt: skip
     return make[modality](rng)
 
 
@@ -35,6 +37,54 @@ def _table(rng: np.random.Generator, n: int = 160) -> pd.DataFrame:
             "country": pd.Series(["X"] * n, dtype="str"),
         }
     )
+
+
+def _tables(rng: np.random.Generator, n: int = 60) -> dict[str, pd.DataFrame]:
+    """Shops that all share; customers; their orders in time, of several items each; cards of some of two customers."""
+    age = rng.integers(18, 80, n)
+    counts = rng.poisson(age / 25)
+    customer = np.repeat(np.arange(n), counts)
+    m = len(customer)
+    days = rng.integers(1, 40, m)
+    since = np.repeat(rng.integers(0, 300, n), counts)
+    first = np.append(True, customer[1:] != customer[:-1])
+    spent = np.cumsum(days) - np.repeat((np.cumsum(days) - days)[first], counts[counts > 0])
+    paid = np.round(rng.gamma(2, 20, m), 2)
+    items = rng.integers(0, 4, m)
+    order = np.repeat(np.arange(m), items)
+    card = np.flatnonzero(rng.random(n) < 0.6)
+    return {
+        "shops": pd.DataFrame({"shop_id": [10, 20, 30], "town": pd.Series(["Bern", "Oslo", "Rome"], dtype="str")}),
+        "customers": pd.DataFrame(
+            {
+                "customer_id": [f"C-{i:04d}" for i in range(n)],
+                "age": age,
+                "town": pd.Series(rng.choice(["Bern", "Oslo"], n), dtype="str").mask(rng.random(n) < 0.2),
+            }
+        ),
+        "orders": pd.DataFrame(
+            {
+                "order_id": np.arange(m) + 500,
+                "customer_id": [f"C-{i:04d}" for i in customer],
+                "shop_id": rng.choice([10, 20, 30], m),
+                "day": pd.Timestamp("2021-01-01") + pd.to_timedelta(since + spent, unit="D"),
+                "paid": np.where(rng.random(m) < 0.1, np.nan, paid),
+            }
+        ),
+        "items": pd.DataFrame(
+            {"order_id": order + 500, "what": pd.Series(rng.choice(["tea", "rice", "salt"], len(order)), dtype="str")}
+        ),
+        "cards": pd.DataFrame(
+            {"card_id": np.arange(len(card) // 2) + 1, "limit": rng.integers(1, 9, len(card) // 2) * 100}
+        ),
+        "holders": pd.DataFrame(
+            {
+                "card_id": np.repeat(np.arange(len(card) // 2) + 1, 2),
+                "customer_id": [f"C-{i:04d}" for i in card[: len(card) // 2 * 2]],
+                "main": np.tile([True, False], len(card) // 2),
+            }
+        ),
+    }
 
 
 def _series(rng: np.random.Generator, n: int = 40, t: int = 12) -> SeriesBatch:
@@ -71,6 +121,18 @@ def _texts(rng: np.random.Generator, n: int = 60) -> pd.DataFrame:
 def odd_data(modality: str) -> dict[str, Any]:
     """Data at the edge of what can be learned; every family learns all of it."""
     tiny = tiny_data(modality)
+    if modality == "related":
+        alone = {f"one table, {name}": {"t": table} for name, table in odd_data("tabular").items()}
+        pair = {"parent": pd.DataFrame({"parent_id": np.arange(40), "x": np.arange(40.0) % 7})}
+        one = {"parent": pair["parent"][:1], "child": pd.DataFrame({"parent_id": [0, 0], "y": [1, 2]})}
+        keys = {"child": pd.DataFrame({"child_id": np.arange(40), "parent_id": np.arange(40)})}
+        detail = {"detail": pd.DataFrame({"parent_id": np.arange(0, 40, 2), "y": np.arange(20) % 3})}
+        return alone | {
+            "one parent": one,
+            "a child with nothing but keys": pair | keys,
+            "a detail that bears its parent's key": pair | detail,
+            "one child in all": pair | {"child": pd.DataFrame({"parent_id": [3], "when": ["2020-01-01"]})},
+        }
     if modality == "tabular":
         return {
             "one row": tiny.iloc[:1].reset_index(drop=True),
@@ -119,6 +181,16 @@ def odd_data(modality: str) -> dict[str, Any]:
 def bad_data(modality: str) -> dict[str, tuple[Any, str]]:
     """Data that nobody can learn, each with a word that the error has to name."""
     tiny = tiny_data(modality)
+    if modality == "related":
+        a = pd.DataFrame({"a_id": np.arange(9), "b_id": np.arange(9)})
+        return {
+            "no tables": ({}, "tables"),
+            "a table without rows": (tiny | {"items": tiny["items"].iloc[:0]}, "'items'"),
+            "a circle": ({"a": a, "b": a.rename(columns={"a_id": "b_id", "b_id": "a_id"})}, "circle"),
+            "tables apart": ({"a": tiny["customers"], "b": tiny["shops"]}, "linked"),
+            "mixed types": (tiny | {"items": pd.DataFrame({"order_id": [501, 502], "mix": [1, "b"]})}, "'mix'"),
+            "no table": (42, "int"),
+        }
     if modality == "tabular":
         twice = pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])
         return {

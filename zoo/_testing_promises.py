@@ -286,7 +286,7 @@ def limits_of_training_are_kept(s: "Subject") -> None:
 
 
 def odd_data_is_learned(s: "Subject") -> None:
-    for what, data in odd_data(s.cls.modality).items():
+    for what, data in odd_data(s.kind).items():
         try:
             fitted = s.fit(data)
             made = fitted.sample(5, seed=2)
@@ -302,7 +302,7 @@ def odd_data_is_learned(s: "Subject") -> None:
 
 def bad_data_is_refused(s: "Subject") -> None:
     before = s.fitted.sample(4, seed=8)
-    for what, (data, words) in bad_data(s.cls.modality).items():
+    for what, (data, words) in bad_data(s.kind).items():
         _raises(DataError, partial(s.fitted.fit, data, train=s.train), f"fitting on {what}", words=words)
         assert s.same(s.fitted.sample(4, seed=8), before), f"a refused fit ({what}) changed the generator"
     wrong: Any = {"tabular": "image", "text": "image"}.get(s.cls.modality, "tabular")

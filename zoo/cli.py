@@ -267,7 +267,9 @@ def _generator(cls: Any, settings: list[str]) -> "Generator":
 @app.command()
 def fit(
     family: Annotated[str, typer.Argument(help="modality/family (zoo list shows them).")],
-    data: Annotated[str, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines, SQL) or a folder of images.")],
+    data: Annotated[
+        str, typer.Argument(help="A table (CSV, Parquet, Arrow, JSON lines, SQL), or a folder of images or of tables.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifact.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the family; repeat.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -291,11 +293,11 @@ def fit(
     config = TrainConfig(epochs=epochs, max_minutes=max_minutes)
     check_target(output, overwrite=overwrite)  # now, and not after an hour of training
     asked: Any = {"table": table, "overrides": schema, "max_rows": max_rows, "seed": seed}
-    native, found = read_source(data, generator.modality, **asked)
+    native, found = read_source(data, generator.native or generator.modality, **asked)
     generator.fit(native, schema=found.replace(private=True) if private else found, seed=seed, train=config)
     generator.save(output)
     print(f"fitted {family} on {generator.form.length(native):,} samples; saved {output}")
-    print(f"next: zoo sample {output} -n 1000 -o synthetic.parquet")
+    print(f"next: zoo sample {output} -n 1000 -o {'synthetic' if generator.native else 'synthetic.parquet'}")
 
 
 @app.command()
@@ -306,7 +308,7 @@ def sample(
         typer.Option(
             "--output",
             "-o",
-            help="File, replaced if it exists (its suffix decides the format), folder/ of parts, SQL address.",
+            help="File, replaced if it exists (its suffix decides the format), folder/ of parts or tables, SQL address.",
         ),
     ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,

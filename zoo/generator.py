@@ -60,6 +60,10 @@ class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform hav
     name: ClassVar[str] = ""
     """``modality/family``; read from the module's path for the zoo's own families."""
     modality: ClassVar[str] = ""
+    native: ClassVar[str] = ""
+    """The native form's name where it is not the modality's: ``related`` for related tables."""
+    makes_tables: ClassVar[bool] = False
+    """Whether the native form is one table, as all control by columns needs."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -68,6 +72,7 @@ class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform hav
             cls.name = "/".join(parts[2:])
         if not cls.modality and cls.name:
             cls.modality = cls.name.split("/")[0]
+        cls.makes_tables = cls.modality == "tabular" and not cls.native
 
     def __post_init__(self) -> None:
         if not self.name or "__dataclass_fields__" not in vars(type(self)):
@@ -183,9 +188,9 @@ class Generator(Component):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.modality == "tabular" and hasattr(cls, "condition_columns") and not hasattr(cls, "impute"):
+        if cls.makes_tables and hasattr(cls, "condition_columns") and not hasattr(cls, "impute"):
             cls.impute = impute  # type: ignore[attr-defined]
-        if cls.modality == "tabular" and "update" in vars(cls):
+        if cls.makes_tables and "update" in vars(cls):
             cls.update = recorded(cls.update)  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
@@ -202,7 +207,7 @@ class Generator(Component):
     @property
     def form(self) -> NativeForm:
         """The operations on this modality's native form."""
-        return native_form(self.modality)
+        return native_form(self.native or self.modality)
 
     # What a family writes.
 
@@ -256,7 +261,8 @@ class Generator(Component):
         if schema is None:
             schema = form.infer(native)
         form.check(native, schema)
-        if schema.private or any(column.sensitive for column in schema):
+        parts = [schema, *schema.tables.values()]
+        if any(part.private or any(column.sensitive for column in part) for part in parts):
             native, schema = form.protect(native, schema)
         before = dict(self.__dict__)
         try:
@@ -266,7 +272,7 @@ class Generator(Component):
                     native, np.random.default_rng(np.random.SeedSequence(seed)), train or TrainConfig()
                 )
             self._training = dict(training or {})
-            if self.modality == "tabular":
+            if self.makes_tables:
                 from zoo.occurred import Occurred
 
                 self._occurred = Occurred.learn(native, schema)

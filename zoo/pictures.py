@@ -38,6 +38,9 @@ def picture(synthetic: Any, schema: Schema, real: Any = None, *, title: str = ""
     }
     figure = Figure(figsize=(9, 5), dpi=90, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    if schema.tables:  # of related tables, the one of most columns
+        shown = max(schema.tables, key=lambda t: len(schema.tables[t]) if not schema.tables[t].shared else 0)
+        synthetic, real, schema = synthetic[shown], None if real is None else real[shown], schema.tables[shown]
     draw[schema.modality](figure, synthetic, real, schema)
     if title:
         figure.suptitle(title, fontsize=11)

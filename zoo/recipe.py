@@ -302,13 +302,11 @@ def _load(data: Data, form: "NativeForm", seed: int) -> tuple[Any, Any, str | No
     rng = np.random.default_rng(seed)
     target, private = None, False
     if data.path is not None:
-        from zoo.data.table_io import read_table
-
         if form.modality not in ("tabular", "text"):
             raise DataError(f"--data.path reads tables; for {form.modality} data call generator.fit from Python")
-        train = form.coerce(read_table(data.path))
+        train = form.read(data.path)
         if data.holdout is not None:
-            holdout = form.coerce(read_table(data.holdout))
+            holdout = form.read(data.holdout)
         else:
             order = rng.permutation(form.length(train))
             cut = max(1, form.length(train) // 5)
@@ -322,7 +320,7 @@ def _load(data: Data, form: "NativeForm", seed: int) -> tuple[Any, Any, str | No
         if info.modality != form.modality:
             raise DataError(f"{data.name!r} is {info.modality} data, the family is for {form.modality} data")
         target, private = info.target, info.private
-        train, holdout = load_dataset(data.name, "train"), load_dataset(data.name, "test")
+        train, holdout = (form.coerce(load_dataset(data.name, split)) for split in ("train", "test"))
     else:
         raise ConfigError("give --data.name (zoo datasets lists them) or --data.path FILE")
     if data.rows is not None and data.rows < form.length(train):

@@ -87,7 +87,7 @@ class BlockMaker:
         from zoo.rejection import Rejection
 
         generator = self.generator
-        if generator.modality != "tabular":
+        if not generator.makes_tables:
             raise UnsupportedCapability(
                 f"{generator.name} takes no constraints, which are rules for the columns of tables; filter the samples"
             )

@@ -217,11 +217,12 @@ def _key(value: Any) -> tuple[bool, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignKey:
-    """Column ``column`` holds values of ``parent_column`` of the table ``parent``."""
+    """Column ``column`` holds values of ``parent_column`` of the table ``parent``; at most ``most`` rows share one."""
 
     column: str
     parent: str
     parent_column: str
+    most: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +245,11 @@ class Schema:
     private
         Whether the data is private: extremes and rare categories are then kept out of artifacts, and cards
         show synthetic samples only.
+    tables, root
+        Of related tables, the schema of each by its name (this one has no columns then), and the table whose rows
+        are what is counted.
+    shared
+        Whether this is a table of facts that all entities share (districts, products): kept, not made anew.
     """
 
     modality: Modality
@@ -253,6 +259,9 @@ class Schema:
     foreign_keys: tuple[ForeignKey, ...] = ()
     unit: str | None = None
     private: bool = False
+    tables: Mapping[str, "Schema"] = field(default_factory=dict)
+    root: str | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -260,6 +269,9 @@ class Schema:
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "foreign_keys", tuple(self.foreign_keys))
         object.__setattr__(self, "shape", dict(self.shape))
+        object.__setattr__(self, "tables", dict(self.tables))
+        if self.tables and (self.columns or self.root not in self.tables):
+            raise SchemaError(f"schema: related tables have a root among them and no columns beside; {self.root!r}")
         if len(self.columns) > _MAX_COLUMNS:
             raise SchemaError(f"schema: {len(self.columns)} columns; at most {_MAX_COLUMNS} are supported")
         seen: set[str] = set()
@@ -308,9 +320,12 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or YAML."""
         out: dict[str, Any] = {"modality": self.modality, "columns": [c.to_dict() for c in self.columns]}
-        for name in ("shape", "primary_key", "unit", "private"):
+        for name in ("shape", "primary_key", "unit", "private", "root", "shared"):
             if getattr(self, name):
                 out[name] = getattr(self, name)
+        if self.tables:
+            out["tables"] = {name: table.to_dict() for name, table in self.tables.items()}
+            out["order"] = list(self.tables)  # JSON is written with sorted keys
         if self.foreign_keys:
             out["foreign_keys"] = [dataclasses.asdict(k) for k in self.foreign_keys]
         return out
@@ -360,6 +375,10 @@ class Schema:
         known = [f.name for f in dataclasses.fields(cls)]
         if not isinstance(data, Mapping) or "modality" not in data:
             raise SchemaError("schema: expected a mapping with 'modality' and 'columns'")
+        data = dict(data)
+        tables, order = data.get("tables", {}), data.pop("order", None)
+        if not isinstance(tables, Mapping) or (order is not None and sorted(order) != sorted(tables)):
+            raise SchemaError("schema: 'tables' must be a mapping of name to schema, and 'order' list its names")
         for key in data:
             if key not in known:
                 raise SchemaError(f"schema: unknown field {key!r}; {nearest(key, known)}")
@@ -367,6 +386,7 @@ class Schema:
         if not isinstance(columns, (list, tuple)):
             raise SchemaError("schema: 'columns' must be a list")
         values = {**data, "columns": tuple(Column.from_dict(c) for c in columns)}
+        values["tables"] = {name: cls.from_dict(tables[name]) for name in order or tables}
         try:
             values["foreign_keys"] = tuple(ForeignKey(**k) for k in data.get("foreign_keys", ()))
             return cls(**values)

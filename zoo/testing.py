@@ -27,7 +27,8 @@ class Subject:
 
         self.cls: Any = find_family(family) if isinstance(family, str) else family
         self.config = config or {}
-        self.data = tiny_data(self.cls.modality) if data is None else data
+        self.kind = self.cls.native or self.cls.modality
+        self.data = tiny_data(self.kind) if data is None else data
         self.train = TrainConfig(max_steps=6, epochs=1, progress=False)
 
     def new(self) -> Any:

@@ -104,18 +104,31 @@ class BinnedColumns:
 
     def encode(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """Codes ``int64 (n, C)`` of an encoded table."""
-        columns = []
-        for name in self.names:
-            values = encoded[name]
-            if name in self.edges:
-                codes = self.bin(name, values)
-                missing = np.isnan(values)
-            else:
-                pool = self._pool(name)
-                codes, missing = values if pool is None else pool.code[values], values < 0
-            columns.append(np.where(missing, self.sizes[name] - 1, codes))
+        columns = [self.codes(name, encoded[name]) for name in self.names]
         n = len(next(iter(encoded.values()))) if encoded else 0
         return np.stack(columns, axis=1) if columns else np.zeros((n, 0), dtype=np.int64)
+
+    def codes(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Codes ``int64 (n,)`` of one encoded column."""
+        if name in self.edges:
+            codes = self.bin(name, values)
+            missing = np.isnan(values)
+        else:
+            pool = self._pool(name)
+            codes, missing = values if pool is None else pool.code[values], values < 0
+        return np.where(missing, self.sizes[name] - 1, codes)
+
+    def draw(self, name: str, code: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One encoded column of codes ``(n,)``, the inverse of :meth:`codes`; numbers are drawn within their bins."""
+        missing = code == self.sizes[name] - 1 if self.schema[name].nullable else np.zeros(len(code), dtype=bool)
+        if name not in self.edges:
+            pool = self._pool(name)
+            return np.where(missing, -1, code if pool is None else pool.draw(np.where(missing, 0, code), rng))
+        edges = self.edges[name]
+        place = np.minimum(code, len(edges) - 2)
+        share = rng.random(len(code))
+        values = self._quantiles(name, edges[place] + (edges[place + 1] - edges[place]) * share)
+        return np.where(missing, np.nan, values)
 
     def bin(self, name: str, values: np.ndarray) -> np.ndarray:
         grid, edges = self.grids[name], self.edges[name]

@@ -61,7 +61,7 @@ def load_dataset(name: str, split: str = "train") -> Any:
 
     Returns
     -------
-    pandas.DataFrame, SeriesBatch or ImageBatch
+    pandas.DataFrame, SeriesBatch, ImageBatch or dict of DataFrame
         A new object each time.
 
     Raises
@@ -107,7 +107,7 @@ def _folders(info: DatasetInfo) -> Iterator[Path]:
     """Where a set may lie on this machine; folders may spell its name with hyphens."""
     given = os.environ.get("ZOO_DATA")
     if given:
-        for name in dict.fromkeys((info.name, info.name.replace("_", "-"))):
+        for name in dict.fromkeys((info.folder or info.name, info.name, info.name.replace("_", "-"))):
             yield Path(given).expanduser() / info.modality / name
     yield _cache(info)
 

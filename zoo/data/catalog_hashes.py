@@ -21,6 +21,10 @@ SHA256S = {
         "train": "16ca50e5aee51f17ae4b5e34650b81ef42fc2eb4211bbaa4ad3c74b333a07dae",
         "test": "9deeba96559eb3d2471869a63832d0f71d13fea7871fbe05205c8829645bc624",
     },
+    "berka": {
+        "train": "544f668ff4e35eb286e975319c8010515ad26ab125f9f370266e89c93e273ac7",
+        "test": "487e19de9d4100836fceccfae6513ba44c66115d9b004023e3c6855f4f265076",
+    },
     "mnist": {
         "train": "e0b2a705755a8e9c3d9d6759ed6dfde40fc0ecb6c9b97c77e8c665f16dd0547c",
         "test": "22253977848cd5675132fa652850513088326a0d99726eda89f05dfd5cd6958d",

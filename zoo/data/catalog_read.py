@@ -136,6 +136,23 @@ def nsl_kdd(files: Sequence[bytes], split: str) -> pd.DataFrame:
     return table.assign(attack_class=pd.Series([group[label] for label in table["label"]], dtype="str"))
 
 
+BERKA = ("account", "card", "client", "disp", "district", "loan", "order", "trans_1993")
+
+
+def berka(files: Sequence[bytes], split: str) -> dict[str, pd.DataFrame]:
+    """One CSV file a table; accounts are dealt to the splits, and their clients and all else go with them."""
+    tables = {name: _csv(content, keep_default_na=False, na_values=[""]) for name, content in zip(BERKA, files)}
+    accounts, holders = tables["account"]["account_id"], tables["disp"]
+    accounts = accounts[deal("berka", accounts, split, 0.2)]
+    holders = holders[holders["account_id"].isin(accounts)]
+    chosen = {"account_id": accounts, "disp_id": holders["disp_id"], "client_id": holders["client_id"]}
+    for name, table in tables.items():
+        column = next((key for key in chosen if key in table), None)
+        if column is not None:
+            tables[name] = _frame(table[table[column].isin(chosen[column])])
+    return tables
+
+
 # Images
 
 

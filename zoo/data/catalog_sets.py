@@ -165,6 +165,21 @@ _ENTRIES = (
     ),
     Dataset(
         _info(
+            "berka",
+            modality="tabular",
+            description="A Czech bank of 1993 to 1998 (PKDD'99), eight related tables: districts, clients, accounts, "
+            "dispositions, orders, loans, cards and the transactions of 1993. A fifth of the accounts, with all that "
+            "belongs to them, is held out.",
+            licence="none stated; released for the PKDD'99 challenge",
+            citation="Berka, P. and Sochorova, M. (1999). Discovery Challenge guide to the financial data set. PKDD",
+            source="https://sorry.vse.cz/~berka/challenge/pkdd1999/berka.htm",
+            licence_allows_weights=False,
+            folder="berka_relational",
+        ),
+        layouts=(Layout(dict.fromkeys(("train", "test"), tuple(f"{t}.csv" for t in read.BERKA)), read.berka),),
+    ),
+    Dataset(
+        _info(
             "mnist",
             modality="image",
             description="Handwritten digits, 28 x 28 grey pixels, 10 classes. Official split: 60,000 to train, "

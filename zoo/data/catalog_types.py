@@ -32,6 +32,8 @@ class DatasetInfo:
         Whether weights that were trained on it may be published.
     splits
         Names of its splits.
+    folder
+        The folder that it lies in, where that is not its name.
     """
 
     name: str
@@ -45,6 +47,7 @@ class DatasetInfo:
     private: bool = False
     licence_allows_weights: bool = True
     splits: tuple[str, ...] = ("train", "test")
+    folder: str | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def export(
         The file. Tables and texts go to ``.parquet`` and ``.csv`` block by block; other suffixes are those of the
         modality's ``NativeForm.write``, which needs all samples at once. A folder takes parts, see
         :func:`zoo.data.parts.export_parts`; the SQLAlchemy address of a database a new table in one transaction.
+        Related tables go to a folder, one file each.
     conditions, seed, options
         As in ``Generator.sample``.
     progress
@@ -65,14 +66,16 @@ def export(
         return 0
     if table is not None:
         raise OptionError(f"--table {table} is for SQL addresses such as sqlite:///file.db; {path} is none")
-    if is_parts(path, partition_rows):
+    if not generator.native and is_parts(path, partition_rows):
         rows = PART_ROWS if partition_rows is None else partition_rows
         about: Any = {"conditions": conditions, "seed": seed, "options": options, "progress": progress}
         return export_parts(generator, n, path, rows=rows, **about)
     blocks = generator._sized_blocks(n, conditions, seed, options or {})
     suffix = Path(path).suffix.lower()
-    streamed = generator.modality in ("tabular", "text") and suffix in (".parquet", ".csv")
-    check_room(generator, n, path, generator._block_maker(n, conditions, seed, options or {}), in_memory=not streamed)
+    streamed = not generator.native and generator.modality in ("tabular", "text") and suffix in (".parquet", ".csv")
+    if not generator.native:
+        make = generator._block_maker(n, conditions, seed, options or {})
+        check_room(generator, n, path, make, in_memory=not streamed)
     shown = tracked(blocks, max(1, -(-n // generator.block_size)), progress)
     if streamed:
         with atomic_file(path) as temporary:
@@ -93,7 +96,7 @@ def _to_base(
 ) -> None:
     from zoo.data.table_sql import write_sql
 
-    if generator.modality not in ("tabular", "text") or partition_rows is not None:
+    if generator.native or generator.modality not in ("tabular", "text") or partition_rows is not None:
         what = "has no parts" if partition_rows is not None else f"takes no data of modality {generator.modality!r}"
         raise OptionError(f"a database {what}; write to a file")
     blocks = generator._sized_blocks(n, *asked)

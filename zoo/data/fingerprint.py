@@ -1,6 +1,7 @@
 """One SHA-256 of data in a native form, whatever file it was read from: the catalogue's canonical hash."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,14 @@ def fingerprint(data: Any) -> str:
     Parameters
     ----------
     data
-        A ``DataFrame``, ``SeriesBatch`` or ``ImageBatch``.
+        A ``DataFrame``, ``SeriesBatch``, ``ImageBatch`` or a dict of tables.
     """
     digest = hashlib.sha256()
-    if isinstance(data, pd.DataFrame):
+    if isinstance(data, Mapping):
+        for name, table in data.items():
+            _add(digest, "table", str(name).encode())
+            _add_table(digest, table)
+    elif isinstance(data, pd.DataFrame):
         _add_table(digest, data)
     elif isinstance(data, ImageBatch):
         _add_array(digest, "pixels", data.pixels)

@@ -127,11 +127,12 @@ _FORMS = {
     "timeseries": ("zoo.data.timeseries", "SeriesForm"),
     "image": ("zoo.data.image", "ImageForm"),
     "text": ("zoo.data.text", "TextForm"),
+    "related": ("zoo.data.database", "DatabaseForm"),
 }
 
 
 def native_form(modality: str) -> NativeForm:
-    """The :class:`NativeForm` of a modality."""
+    """The :class:`NativeForm` of a modality, or of ``related`` tables."""
     if modality not in _FORMS:
         raise SchemaError(f"unknown modality {modality!r}; {nearest(modality, MODALITIES)}")
     module, name = _FORMS[modality]

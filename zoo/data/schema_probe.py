@@ -22,6 +22,8 @@ def check_possible(schema: Schema) -> None:
         If they do not conform, or the modality needs what the schema does not have. The codecs may raise other errors
         at what they were not written for.
     """
+    for table in schema.tables.values():
+        check_possible(table)
     columns = list(schema)
     if schema.modality == "text":
         from zoo.data.text import TEXT

@@ -57,6 +57,8 @@ def read_source(
     in_base = is_address(str(source))
     if table is not None and not in_base:
         raise OptionError(f"--table {table} is for SQL addresses such as sqlite:///file.db; {source} is none")
+    if modality == "related" and (overrides is not None or max_rows is not None or in_base):
+        raise OptionError(f"related tables are read whole from a folder, with no schema file; {source} is given")
     if modality == "tabular":
         return _read_tabular(str(source), table, overrides, max_rows, seed)
     if max_rows is not None:

@@ -3,7 +3,7 @@
 This module is light; pandas, scikit-learn and the metrics are imported when :func:`evaluate` runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def evaluate(
     ----------
     train
         The real data that the generator learned from: a ``pandas.DataFrame`` (table or texts), a
-        ``SeriesBatch`` or an ``ImageBatch``.
+        ``SeriesBatch``, an ``ImageBatch`` or a dict of related tables (measured as :mod:`zoo.evaluation.related` says).
     synthetic
         Samples of the generator, in the same form.
     holdout
@@ -85,6 +85,10 @@ def evaluate(
 
     if schema is None and generator is not None:
         schema = generator.schema
+    if isinstance(train, Mapping):  # related tables
+        from zoo.evaluation.related import run as run_related
+
+        return run_related(train, synthetic, holdout, schema=schema, seed=seed, quick=quick, metrics=metrics)
     return run(
         train,
         synthetic,

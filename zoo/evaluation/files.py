@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.data.export import atomic_file
-from zoo.data.form import native_form
+from zoo.atomic import atomic_file
+from zoo.data.form import NativeForm, native_form
 from zoo.errors import OptionError
 from zoo.evaluation import evaluate
 from zoo.evaluation.metric import select
@@ -35,10 +35,12 @@ def evaluate_files(
     if output.suffix not in (".html", ".json", ".md"):
         raise OptionError(f"{output} must end in .html, .json or .md")
     wanted = [parse_requirement(text) for text in require]
-    form = native_form(modality)
+    form = _form(modality, train)
     real, made, unseen = (None if path is None else form.read(str(path)) for path in (train, synthetic, holdout))
-    usual = [m.name for m in select(modality, full=depth == "full")]
-    names = list(dict.fromkeys([*usual, *(r.name for r in wanted)]))
+    names = None  # of related tables, always all
+    if not isinstance(real, dict):
+        usual = [m.name for m in select(modality, full=depth == "full")]
+        names = list(dict.fromkeys([*usual, *(r.name for r in wanted)]))
     schema = form.infer(real)
     if generator is not None:
         from zoo.registry import load
@@ -49,6 +51,13 @@ def evaluate_files(
     with atomic_file(str(output)) as temporary:
         Path(temporary).write_text(write(), encoding="utf-8")
     return report, failures(report, wanted)
+
+
+def _form(modality: str, path: Path) -> NativeForm:
+    """The native form of the modality; a folder of several tables holds related ones."""
+    from zoo.data.database_io import holds_database
+
+    return native_form("related" if modality == "tabular" and holds_database(path) else modality)
 
 
 def compare_files(
@@ -64,7 +73,7 @@ def compare_files(
 
     ``output`` ends in ``.md``, or is a folder for the table and all reports.
     """
-    form = native_form(modality)
+    form = _form(modality, train)
     real, unseen = form.read(str(train)), None if holdout is None else form.read(str(holdout))
     names = [path.stem for path in synthetic]
     if len(set(names)) < len(names):  # a/synthetic.csv and b/synthetic.csv
