@@ -308,7 +308,7 @@ def sample(
         typer.Option(
             "--output",
             "-o",
-            help="File, replaced if it exists (its suffix decides the format), folder/ of parts or tables, SQL address.",
+            help="File, replaced if there (the suffix decides the format), folder/ of parts or tables, SQL address.",
         ),
     ],
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 1000,
