@@ -6,10 +6,10 @@ NeurIPS 2019, arXiv 1907.00503; I. Gulrajani et al., "Improved Training of Wasse
 "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017, arXiv 1611.01144.
 
 Kept of the paper: the conditional vector, training by sampling, the Gumbel-softmax, packed rows (at choice), the
-Wasserstein critic with gradient penalty. Changed: the modes of a number are its quantile bins, frequent values bins of their own, and the
-critic is also shown where a bin lies (so that the exact conditions, missing values and ranges of binned columns hold);
-after training the biases of the last layer are shifted until each code is as frequent as in training; there is no
-batch normalisation; weights are averaged.
+Wasserstein critic with gradient penalty. Changed: the modes of a number are its quantile bins, frequent values bins
+of their own, and the critic is also shown where a bin lies (so that the exact conditions, missing values and ranges
+of binned columns hold); after training the biases of the last layer are shifted until each code is as frequent as in
+training; there is no batch normalisation; weights are averaged.
 
 Choices, with their scores on a fifth of Adult that was held out from the training rows, after 15 epochs (of some three
 seconds each: far from the end of training). Calibration brings the mean distance of marginals, 0.05 to 0.09 without it,
