@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.data.relations import Link, Relations, components
-from zoo.data.table_fill import identifier_pattern, integer_pattern
+from zoo.data.table_patterns import identifier_pattern, integer_pattern
 from zoo.data.table_schema import check_type, infer_column
 from zoo.data.table_values import arrow_strings
 from zoo.errors import SchemaError, nearest

@@ -19,7 +19,8 @@ from zoo.data.database import Database, DatabaseForm
 from zoo.data.relations import Link
 from zoo.data.table_values import frame
 from zoo.errors import ConfigError, nearest
-from zoo.evaluation.learners import FOLDS, MIN_ROWS, auc_interval, fit_quietly, make_classifier, stack
+from zoo.evaluation.intervals import auc_interval
+from zoo.evaluation.learners import FOLDS, MIN_ROWS, fit_quietly, make_classifier, stack
 from zoo.evaluation.metric import QUICK, Limits
 from zoo.evaluation.report import Report, Score
 from zoo.evaluation.table import Table, encode_tables, table_features
