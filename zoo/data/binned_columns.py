@@ -61,10 +61,7 @@ class BinnedColumns:
     def fit(self, encoded: Mapping[str, np.ndarray]) -> None:
         """Choose the bins of the numbers of an encoded table (see ``TableCodec.encode``)."""
         for name in self.codec.numeric:
-            known = encoded[name][~np.isnan(encoded[name])]
-            _, counts = np.unique(known, return_counts=True)
-            self.grids[name] = quantile_grid(known, 1000)
-            self.edges[name] = _bin_edges(counts, self.bins)
+            self._learn(name, encoded[name][~np.isnan(encoded[name])])
             self.sizes[name] = len(self.edges[name]) - 1 + self.schema[name].nullable
         self._fit_pools(encoded)
 
@@ -91,13 +88,27 @@ class BinnedColumns:
     def _pool(self, name: str) -> PooledCategories | None:
         return self.pools.get(name)
 
+    def _learn(self, name: str, known: np.ndarray) -> None:
+        """The grid and the bins of a number."""
+        _, counts = np.unique(known, return_counts=True)
+        self.grids[name] = quantile_grid(known, 1000)
+        self.edges[name] = bin_edges(counts, self.bins)
+
+    def _cumulative(self, name: str, x: np.ndarray, side: str) -> np.ndarray:
+        """Probability below ``x`` (side ``left``) or up to it (``right``)."""
+        return cumulative_at(self.grids[name], x, side)
+
+    def _quantiles(self, name: str, u: np.ndarray) -> np.ndarray:
+        """Numbers at the probabilities ``u``."""
+        return quantiles_at(self.grids[name], u)
+
     def encode(self, encoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """Codes ``int64 (n, C)`` of an encoded table."""
         columns = []
         for name in self.names:
             values = encoded[name]
             if name in self.edges:
-                codes = self._bin(name, values)
+                codes = self.bin(name, values)
                 missing = np.isnan(values)
             else:
                 pool = self._pool(name)
@@ -106,11 +117,11 @@ class BinnedColumns:
         n = len(next(iter(encoded.values()))) if encoded else 0
         return np.stack(columns, axis=1) if columns else np.zeros((n, 0), dtype=np.int64)
 
-    def _bin(self, name: str, values: np.ndarray) -> np.ndarray:
+    def bin(self, name: str, values: np.ndarray) -> np.ndarray:
         grid, edges = self.grids[name], self.edges[name]
         filled = np.where(np.isnan(values), grid[0], values)
         # The middle of the probabilities that a value takes: an atom lies well within its own bin.
-        middle = (cumulative_at(grid, filled, "left") + cumulative_at(grid, filled, "right")) / 2
+        middle = (self._cumulative(name, filled, "left") + self._cumulative(name, filled, "right")) / 2
         return np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, len(edges) - 2)
 
     def decode(
@@ -151,9 +162,9 @@ class BinnedColumns:
             if asked is not None:
                 low, high = (np.where(np.isnan(e), grid[0], e) for e in asked)  # NaN: missing, whatever is drawn
                 half = column_step(self.schema[name]) / 2
-                start = np.maximum(start, cumulative_at(grid, low - half, "left"))
-                end = np.maximum(np.minimum(end, cumulative_at(grid, high + half, "right")), start)
-            values = quantiles_at(grid, start + (end - start) * rng.random(n))
+                start = np.maximum(start, self._cumulative(name, low - half, "left"))
+                end = np.maximum(np.minimum(end, self._cumulative(name, high + half, "right")), start)
+            values = self._quantiles(name, start + (end - start) * rng.random(n))
             if asked is not None:
                 values = np.clip(values, low, high)
             columns[name] = np.where(missing, np.nan, values)
@@ -238,9 +249,10 @@ class BinnedColumns:
 
     def _weigh(self, name: str, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> None:
         """Write the share of each bin's probability that lies in ``[low, high] (m,)`` to ``weight (m, K)``."""
-        grid, edges = self.grids[name], self.edges[name]
+        edges = self.edges[name]
         half = column_step(self.schema[name]) / 2
-        start, end = cumulative_at(grid, low - half, "left"), cumulative_at(grid, high + half, "right")
+        start = self._cumulative(name, low - half, "left")
+        end = self._cumulative(name, high + half, "right")
         inside = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(start[:, None], edges[None, :-1])
         share = np.clip(inside / np.diff(edges), 0.0, 1.0)  # (m, bins)
         empty = share.sum(axis=1) < 1e-12  # a point, or a gap between two values: the bin that it lies in
@@ -276,7 +288,7 @@ class BinnedColumns:
             self._set_pool(name, PooledCategories.from_arrays(mine, self.codec.sizes[name], self.categories))
 
 
-def _bin_edges(counts: np.ndarray, bins: int) -> np.ndarray:
+def bin_edges(counts: np.ndarray, bins: int) -> np.ndarray:
     """Probabilities at which bins of sorted distinct values end: ``(at most bins + 1,)`` from 0 to 1.
 
     A value with at least 1 / ``bins`` of the rows has a bin of its own.

@@ -1,0 +1,219 @@
+"""Boosted: columns in sequence, each drawn by gradient-boosted classifiers given the columns before it.
+
+References: B. Nowok, G. M. Raab, C. Dibben, "synthpop: Bespoke Creation of Synthetic Data in R", Journal of Statistical
+Software 74(11), 2016 (columns in sequence); C. McCarter, "Unmasking Trees for Tabular Data", arXiv 2407.05593 (a
+balanced tree of boosted binary classifiers for the distribution of one column). Here every column is a row of codes:
+quantile bins of a number, shared values as codes of their own, ordered categories, missing as a code; see
+:mod:`zoo.data.column_sequence` and :mod:`zoo.data.code_tree`.
+"""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from zoo.conditions import Conditions
+from zoo.config import Range
+from zoo.data.code_tree import CodeTree
+from zoo.data.column_sequence import ColumnSequence, cores, impute_table
+from zoo.generator import Generator
+from zoo.random import check_seed
+from zoo.statistics.tree_ensemble import join
+
+if TYPE_CHECKING:
+    from zoo.training.config import TrainConfig
+
+_HELD_OUT = 10  # one row in so many decides how many trees a classifier keeps
+
+
+@dataclass(kw_only=True, eq=False)
+class Boosted(Generator):
+    """Columns in sequence by boosted classifiers; conditions on, and imputes, any columns, and learns on from new rows.
+
+    Parameters
+    ----------
+    bins
+        Codes of a number at most; a value that many rows share has one of its own.
+    leaves
+        Leaves of a tree.
+    learning_rate
+        What each tree contributes.
+    rounds
+        Trees of a classifier at most.
+    patience
+        Trees without a lower loss on the held-out tenth after which a classifier is done.
+    min_rows
+        Rows that a classifier learns from at least; with fewer, values are drawn as often as they occurred.
+    min_leaf
+        Rows of a leaf at least.
+    """
+
+    bins: Annotated[int, Range(2, 1000)] = 256
+    leaves: Annotated[int, Range(2, 8)] = 7
+    learning_rate: Annotated[float, Range(0.001, 1)] = 0.15
+    rounds: Annotated[int, Range(1, 5000)] = 200
+    patience: Annotated[int, Range(1, 1000)] = 8
+    min_rows: Annotated[int, Range(2)] = 100
+    min_leaf: Annotated[int, Range(1)] = 20
+
+    default_block_size: ClassVar[int] = 16_384
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """All columns that are learned."""
+        return self._sequence.order
+
+    # Learning
+
+    def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> None:
+        self._sequence = sequence = ColumnSequence(self.schema, self.bins)
+        encoded = sequence.columns.codec.encode(data)
+        positions = sequence.fit(encoded, len(data), rng)  # (C, n)
+        self._rows = len(data)
+        self._trees = []
+        for j, size in enumerate(sequence.sizes):
+            counts = np.bincount(positions[j], minlength=size)
+            self._trees.append(CodeTree.plan(counts, self.min_rows if j else len(data) + 1))
+        self._learn(positions, rng)
+
+    def _learn(self, positions: np.ndarray, rng: np.random.Generator) -> None:
+        """Fit, or go on fitting, the classifiers of all forks to rows ``(C, n)``; many at a time, one thread each."""
+        levels = self._sequence.levels(positions)
+        held_out = rng.random(positions.shape[1]) < 1 / _HELD_OUT
+        columns = [_Column(self, j, levels, positions[j], held_out) for j in range(len(self._trees))]
+        tasks = [(c, fork) for c in sorted(columns, key=lambda c: -c.cost) for fork in range(len(c.tree.forks))]
+        with ThreadPoolExecutor(cores()) as pool:
+            for column, fork, ensemble in pool.map(lambda task: (*task, task[0].boost(task[1])), tasks):
+                if ensemble is not None:
+                    before = column.tree.trees[fork]
+                    column.tree.trees[fork] = ensemble if before is None else join([before, ensemble])
+
+    def update(self, data: Any, *, seed: int = 0) -> Self:
+        """Go on learning from new rows of the same schema.
+
+        What was learned before stands for as many rows as it was learned from: so many are sampled and learned
+        together with the new ones, by further trees of each classifier. Bins and orders of codes stay.
+
+        Parameters
+        ----------
+        data
+            A table of the generator's schema.
+        seed
+            The same seed gives the same generator.
+
+        Raises
+        ------
+        SchemaError
+            If the table does not conform to the schema.
+        """
+        self._require_ready()
+        table = self.form.coerce(data, self.schema)
+        self.form.check(table, self.schema)
+        rng = np.random.default_rng(np.random.SeedSequence([check_seed(seed), self._rows]))
+        sequence = self._sequence
+        new = sequence.encode(sequence.columns.codec.encode(table), len(table))
+        old = sequence.draw(self._trees, self._rows, rng)
+        trees = [tree.copy() for tree in self._trees]
+        for tree, row, size in zip(trees, new, sequence.sizes):
+            tree.add(np.bincount(row, minlength=size))
+        self._trees, self._rows = trees, self._rows + len(table)
+        self._learn(np.concatenate([old, new], axis=1), rng)
+        return self
+
+    # Sampling
+
+    def _sample_block(
+        self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
+    ) -> pd.DataFrame:
+        return self._sequence.sample(self._trees, n, conditions, rng)
+
+    def impute(self, data: Any, *, seed: int | None = None) -> pd.DataFrame:
+        """Fill missing values by draws given what is known of their row; known values stay as they are.
+
+        Parameters
+        ----------
+        data
+            A table of the generator's schema.
+        seed
+            The same seed gives the same values.
+
+        Raises
+        ------
+        SchemaError
+            If the table does not conform to the schema.
+        """
+        self._require_ready()
+        table = self.form.coerce(data, self.schema)
+        self.form.check(table, self.schema)
+        return impute_table(self._sequence, self._trees, table, check_seed(seed), self.block_size)
+
+    # State
+
+    def _state(self) -> dict[str, Any]:
+        return {"rows": self._rows}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self._rows = int(state["rows"])
+        if not 1 <= self._rows <= 2**53:
+            raise ValueError("the number of rows cannot be")
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        out = {f"sequence.{k}": v for k, v in self._sequence.arrays().items()}
+        for j, tree in enumerate(self._trees):
+            out |= {f"{j}.{k}": v for k, v in tree.arrays().items()}
+        return out
+
+    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self._sequence = ColumnSequence(self.schema, self.bins)
+        self._sequence.set_arrays({k[9:]: v for k, v in arrays.items() if k.startswith("sequence.")})
+        self._trees = []
+        for j, size in enumerate(self._sequence.sizes):
+            prefix = f"{j}."
+            mine = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+            self._trees.append(CodeTree.restore(mine, size, j))
+
+
+class _Column:
+    """The rows of one column's forks while its classifiers are fitted."""
+
+    def __init__(self, config: Boosted, j: int, levels: np.ndarray, position: np.ndarray, held_out: np.ndarray) -> None:
+        self.config, self.tree, self.held_out = config, config._trees[j], held_out
+        self.levels, self.position = levels[:j], position
+        after = np.concatenate([[0], np.cumsum(np.bincount(position, minlength=len(self.tree.counts)))])
+        self.order = np.argsort(position, kind="stable") if len(self.tree.forks) else position
+        self.after = after
+        forks = self.tree.forks
+        self.cost = int((after[forks[:, 2]] - after[forks[:, 0]]).sum()) * (j + 1)
+        self._left = len(forks)
+        self._data: Any = None
+        self._lock = threading.Lock()
+
+    def boost(self, fork: int) -> Any:
+        """The trees of one fork, in addition to those that it has; None if none help."""
+        from zoo.training.boosting import BoostingData
+
+        config = self.config
+        with self._lock:
+            if self._data is None:
+                parameters = {
+                    "num_leaves": config.leaves,
+                    "learning_rate": config.learning_rate,
+                    "min_data_in_leaf": config.min_leaf,
+                    "lambda_l2": 1.0,
+                }
+                self._data = BoostingData(self.levels, parameters)
+        low, middle, high = self.tree.forks[fork].tolist()
+        rows = np.sort(self.order[self.after[low] : self.after[high]])
+        start = self.tree.log_odds(fork, self.levels, rows)
+        made = self._data.boost(
+            rows, self.position[rows] >= middle, start, self.held_out[rows], config.rounds, config.patience
+        )
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._data = None  # the next columns need the memory
+        return made

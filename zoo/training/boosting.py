@@ -1,0 +1,163 @@
+"""Gradient-boosted binary classifiers by LightGBM, whose trees come back as arrays.
+
+LightGBM (MIT) is the one learner of this speed on tables of bytes without a compiler at hand: 40 trees on 32,000 rows
+and 14 columns take 0.13 s of one core. It is used for learning only. A booster runs in one thread, so that its trees do
+not depend on the number of cores; many boosters run side by side.
+"""
+
+import ctypes
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import MissingExtraError
+from zoo.statistics.tree_ensemble import TreeEnsemble
+
+_LOWEST = 3e-4  # loss on the held-out rows below which what is asked is as good as certain
+
+
+def load_lightgbm() -> Any:
+    """The module ``lightgbm``, with the OpenMP library that it needs and slim systems lack.
+
+    torch ships one; it is loaded from there without importing torch.
+
+    Raises
+    ------
+    MissingExtraError
+        If LightGBM or an OpenMP library is not there.
+    """
+    try:
+        if sys.platform == "linux":
+            _find_openmp()
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise MissingExtraError(
+            f"LightGBM cannot be loaded: {error}; pip install lightgbm, and apt-get install libgomp1 for its OpenMP"
+        ) from error
+    return lightgbm
+
+
+def _find_openmp() -> None:
+    """Load the system's libgomp, else torch's copy, whose name in the process is the same."""
+    try:
+        ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        torch = importlib.util.find_spec("torch")
+        copies = sorted(Path(torch.origin).parent.glob("lib/libgomp*.so*")) if torch and torch.origin else []
+        if not copies:
+            raise
+        ctypes.CDLL(str(copies[0]), mode=ctypes.RTLD_GLOBAL)
+
+
+class BoostingData:
+    """Rows of byte features, from which boosters of subsets of rows learn.
+
+    Parameters
+    ----------
+    levels
+        ``uint8 (F, n)``.
+    parameters
+        LightGBM's names: ``num_leaves``, ``learning_rate``, …
+    """
+
+    def __init__(self, levels: np.ndarray, parameters: Mapping[str, Any]) -> None:
+        self._lightgbm = load_lightgbm()
+        self._parameters = {
+            "objective": "binary",
+            "metric": "binary_logloss",
+            "boost_from_average": False,
+            "num_threads": 1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "use_missing": False,
+            "min_data_in_bin": 1,
+            "feature_pre_filter": False,
+            "enable_bundle": False,
+            "verbosity": -1,
+            **parameters,
+        }
+        self._data = self._lightgbm.Dataset(
+            np.ascontiguousarray(levels.T).astype(np.float32), params=self._parameters
+        ).construct()
+
+    def boost(
+        self, rows: np.ndarray, label: np.ndarray, start: np.ndarray, held_out: np.ndarray, rounds: int, patience: int
+    ) -> TreeEnsemble | None:
+        """Trees that improve on the log odds ``start``, judged on held-out rows; None if none do.
+
+        Parameters
+        ----------
+        rows
+            ``int (m,)``, rising.
+        label
+            ``bool (m,)``.
+        start
+            ``float (m,)`` log odds to begin from.
+        held_out
+            ``bool (m,)``: rows that decide how many trees are kept.
+        rounds
+            Trees at most.
+        patience
+            Trees without a lower loss on the held-out rows after which to stop.
+        """
+        if not held_out.any() or held_out.all():
+            return None
+        train, valid = (self._subset(rows[part], label[part], start[part]) for part in (~held_out, held_out))
+        booster = self._lightgbm.Booster(self._parameters, train)
+        booster.add_valid(valid, "valid")
+        lowest, best = booster.eval_valid()[0][2], 0
+        for i in range(1, rounds + 1):
+            if booster.update():  # nothing left to split
+                break
+            loss = booster.eval_valid()[0][2]
+            if loss < lowest:
+                lowest, best = loss, i
+            if i - best >= patience or loss < _LOWEST:
+                break
+        return _read(booster.model_to_string(num_iteration=best), best, self._parameters["num_leaves"]) if best else None
+
+    def _subset(self, rows: np.ndarray, label: np.ndarray, start: np.ndarray) -> Any:
+        part = self._data.subset(rows)
+        part.construct()
+        part.set_label(label.astype(np.float32))
+        part.set_init_score(start.astype(np.float64))
+        return part
+
+
+def _read(text: str, trees: int, leaves: int) -> TreeEnsemble:
+    """The trees of LightGBM's text form."""
+    splits = leaves - 1
+    leaf = np.zeros((trees, splits), dtype=np.uint8)
+    feature = np.zeros((trees, splits), dtype=np.uint16)
+    threshold = np.full((trees, splits), 255, dtype=np.uint8)
+    value = np.zeros((trees, leaves), dtype=np.float16)
+    t = -1
+    left: list[int] = []
+    for line in text.splitlines():
+        key, _, entry = line.partition("=")
+        if key == "Tree":
+            t += 1
+        elif t < 0:
+            continue
+        elif key == "split_feature" and entry:
+            numbers = [int(x) for x in entry.split()]
+            feature[t, : len(numbers)] = numbers
+        elif key == "threshold" and entry:
+            cuts = [int(float(x)) for x in entry.split()]  # between two levels
+            threshold[t, : len(cuts)] = cuts
+        elif key == "left_child" and entry:
+            left = [int(x) for x in entry.split()]
+            for i, child in enumerate(left):
+                while child >= 0:  # the left part of a divided leaf keeps its number
+                    child = left[child]
+                leaf[t, i] = -child - 1
+        elif key == "leaf_value":
+            values = [float(x) for x in entry.split()]
+            value[t, : len(values)] = values
+        elif key == "end of trees":
+            break
+    return TreeEnsemble(leaf, feature, threshold, value)
