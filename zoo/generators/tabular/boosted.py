@@ -210,7 +210,13 @@ class _Column:
         rows = np.sort(self.order[self.after[low] : self.after[high]])
         start = self.tree.log_odds(fork, self.levels, rows)
         made = self._data.boost(
-            rows, self.position[rows] >= middle, start, self.held_out[rows], config.rounds, config.patience
+            rows,
+            self.position[rows] >= middle,
+            start,
+            self.held_out[rows],
+            config.rounds,
+            config.patience,
+            begins=self.tree.trees[fork] is None,
         )
         with self._lock:
             self._left -= 1
