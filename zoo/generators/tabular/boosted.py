@@ -27,6 +27,7 @@ from zoo.statistics.tree_ensemble import join
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
+_PATIENCE, _PATIENCE_ROWS = 5, 300  # a small fork's held-out loss is noise: it has this patience, and 1 more a 300 rows
 _HELD_OUT = 10  # one row in so many decides how many trees a classifier keeps
 
 
@@ -55,8 +56,8 @@ class Boosted(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
     leaves: Annotated[int, Range(2, 8)] = 7
     learning_rate: Annotated[float, Range(0.001, 1)] = 0.15
-    rounds: Annotated[int, Range(1, 5000)] = 200
-    patience: Annotated[int, Range(1, 1000)] = 8
+    rounds: Annotated[int, Range(1, 5000)] = 400
+    patience: Annotated[int, Range(1, 1000)] = 30
     min_rows: Annotated[int, Range(2)] = 100
     min_leaf: Annotated[int, Range(1)] = 20
 
@@ -215,7 +216,7 @@ class _Column:
             start,
             self.held_out[rows],
             config.rounds,
-            config.patience,
+            min(config.patience, _PATIENCE + len(rows) // _PATIENCE_ROWS),
             begins=self.tree.trees[fork] is None,
         )
         with self._lock:
