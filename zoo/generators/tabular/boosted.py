@@ -58,7 +58,7 @@ class Boosted(Generator):
     learning_rate: Annotated[float, Range(0.001, 1)] = 0.15
     rounds: Annotated[int, Range(1, 5000)] = 400
     patience: Annotated[int, Range(1, 1000)] = 30
-    min_rows: Annotated[int, Range(2)] = 100
+    min_rows: Annotated[int, Range(2)] = 40
     min_leaf: Annotated[int, Range(1)] = 20
 
     default_block_size: ClassVar[int] = 16_384

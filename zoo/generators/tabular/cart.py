@@ -24,6 +24,8 @@ from zoo.random import check_seed
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
+_CLASSES = 64  # with more, classes are split by their order like numbers
+
 
 @dataclass(kw_only=True, eq=False)
 class Cart(Generator):
@@ -56,20 +58,32 @@ class Cart(Generator):
         levels = sequence.levels(positions)
         seed = int(rng.integers(2**31))
         with ThreadPoolExecutor(cores()) as pool:
-            grown = pool.map(lambda j: self._grow(levels[:j], positions[j], seed), range(len(positions)))
+            grown = pool.map(
+                lambda j: self._grow(levels[:j], positions[j], self._is_class(j), seed), range(len(positions))
+            )
             self._trees = [
                 LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
                 for j, splits in enumerate(grown)
             ]
 
-    def _grow(self, levels: np.ndarray, position: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _is_class(self, j: int) -> bool:
+        """Whether a column's tree is grown by Gini's index over its classes, not by the variance of its ranks."""
+        name, size = self._sequence.order[j], self._sequence.sizes[j]
+        return name not in self._sequence.columns.edges and size <= _CLASSES
+
+    def _grow(
+        self, levels: np.ndarray, position: np.ndarray, is_class: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features ``(M,)``, thresholds and children ``(M, 2)`` of the tree of one column."""
         if not len(levels) or len(position) < 2 * self.min_leaf:
             return np.full(1, -1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 2), np.int32)
-        from sklearn.tree import DecisionTreeRegressor
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-        target = np.cumsum(np.bincount(position))[position].astype(np.float64)
-        grown = DecisionTreeRegressor(min_samples_leaf=self.min_leaf, random_state=seed)
+        if is_class:
+            grown, target = DecisionTreeClassifier(min_samples_leaf=self.min_leaf, random_state=seed), position
+        else:
+            grown = DecisionTreeRegressor(min_samples_leaf=self.min_leaf, random_state=seed)
+            target = np.cumsum(np.bincount(position))[position].astype(np.float64)
         tree = grown.fit(np.ascontiguousarray(levels.T, dtype=np.float32), target).tree_
         inner = tree.feature >= 0
         feature = np.where(inner, tree.feature, -1).astype(np.int32)
