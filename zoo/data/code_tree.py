@@ -13,6 +13,7 @@ import numpy as np
 from zoo.statistics.tree_ensemble import TreeEnsemble, join
 
 _TINY = 1e-12
+_DEEPEST = 500
 
 
 class CodeTree:
@@ -63,6 +64,18 @@ class CodeTree:
     def _log_odds(self, low: int, middle: int, high: int) -> float:
         after = self.cumulative
         return float(np.log((after[high] - after[middle] + 0.5) / (after[middle] - after[low] + 0.5)))
+
+    def _reachable(self) -> int:
+        """Forks that are met on the way down, counted up to a depth that no planned tree has."""
+        found, todo = 0, [(0, len(self.counts), 0)]
+        while todo:
+            low, high, depth = todo.pop()
+            fork = self._fork.get((low, high))
+            if fork is not None and depth < _DEEPEST:
+                middle = int(self.forks[fork, 1])
+                found += 1
+                todo += [(low, middle, depth + 1), (middle, high, depth + 1)]
+        return found
 
     def add(self, counts: np.ndarray) -> None:
         """Count more rows; the forks stay where they are."""
@@ -236,6 +249,8 @@ class CodeTree:
         if not inside.all() or not np.isfinite(base).all() or trees.dtype.kind != "i" or (trees < 0).any():
             raise ValueError("the forks of a column are none")
         made = cls(counts.astype(np.int64), forks.astype(np.int32))
+        if made._reachable() != m:
+            raise ValueError("the forks of a column do not make a tree")
         made.base = base.astype(np.float32)
         if trees.sum():
             ensemble = TreeEnsemble(*(arrays[k] for k in ("leaf", "feature", "threshold", "value")))

@@ -27,7 +27,7 @@ _LEVELS = 255  # levels by which a column is seen at most: they fit a byte
 _SCALING_ROWS = 20_000  # rows on which categories are ordered; more change the order of rare ones only
 _PART = 4096  # rows that a thread works on at once; fixed, so that no sum depends on the number of threads
 _FREE, _KNOWN = -1, -2  # instead of a position: whatever comes; whatever is not missing
-_FEWEST, _MOST, _EFFECTIVE = 5, 40, 3.0  # candidates a row, and how many equally weighted ones they have to be worth
+_FEWEST, _MOST, _EFFECTIVE = 5, 60, 7.0  # candidates a row, and how many equally weighted ones they have to be worth
 
 _TARGET_CODES = 20  # a last column with so many codes at most is taken for what the table is about
 
@@ -119,7 +119,8 @@ class ColumnSequence:
     ) -> None:
         """Put the codes of unordered columns into an order in which neighbours are alike; "missing" is the last."""
         columns = self.columns
-        rows = np.sort(rng.choice(n, _SCALING_ROWS, replace=False)) if n > _SCALING_ROWS else slice(None)
+        most = max(_SCALING_ROWS, 5 * max(columns.codec.sizes.values(), default=0))  # rare categories have to be seen
+        rows = np.sort(rng.choice(n, most, replace=False)) if n > most else slice(None)
         discrete = columns.codec.discrete
         some = {name: codes[rows, j] for j, name in enumerate(columns.names) if name in discrete}
         numbers = {name: encoded[name][rows] for name in columns.codec.numeric}

@@ -59,9 +59,11 @@ class TreeEnsemble:
         for k in range(splits + 1):
             values[:trees, 1 << k] = self.value[:, k]
         self._values, self._start = values.reshape(-1), np.arange(8 * words) * 256
-        exists = np.concatenate([np.ones((trees, 1), dtype=bool), self.threshold < 255], axis=1)  # padding has no leaf
-        tables = []
         each = np.arange(trees)
+        exists = np.ones((trees, splits + 1), dtype=bool)  # padding has no leaf
+        for i in range(splits):
+            exists[:, i + 1] = exists[each, self.leaf[:, i]] & (self.threshold[:, i] < 255)
+        tables = []
         for f in np.unique(self.feature):
             mine = (self.feature == f) & (self.threshold < 255)
             if not mine.any():

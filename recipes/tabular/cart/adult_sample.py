@@ -1,4 +1,4 @@
-"""Gaussian copula on a sample of UCI Adult that rides in the package: seconds, no network."""
+"""Single trees in sequence on a sample of UCI Adult that rides in the package: a second, no network."""
 
 from zoo.recipe import Data, Evaluate, Recipe
 

@@ -1,0 +1,60 @@
+"""CART: leaves of at least so many rows, dependence, counting new rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo.data.tabular import TableForm
+from zoo.errors import SchemaError
+from zoo.generators.tabular.cart import Cart
+
+
+def steps(n: int = 6000, seed: int = 0) -> pd.DataFrame:
+    r = np.random.default_rng(seed)
+    kind = r.choice(["a", "b", "c"], n, p=[0.5, 0.3, 0.2])
+    x = r.normal(size=n) + pd.Series(kind).map({"a": 0, "b": 5, "c": -5}).to_numpy()
+    return pd.DataFrame({"kind": kind, "x": x, "high": x > 2})
+
+
+@pytest.mark.parametrize("min_leaf", [50, 200, 1000])
+def test_leaves_hold_as_many_rows_as_asked(min_leaf: int) -> None:
+    table = steps()
+    generator = Cart(min_leaf=min_leaf).fit(table)
+    for tree in generator._trees:
+        rows = np.bincount(tree.leaf, weights=tree.count)
+        assert rows[rows > 0].min() >= min_leaf
+        assert rows.sum() == len(table)
+
+
+def test_smaller_leaves_follow_more_closely() -> None:
+    table = steps()
+    error = {}
+    for min_leaf in (50, 2500):
+        made = Cart(min_leaf=min_leaf).fit(table).sample(6000, seed=0)
+        error[min_leaf] = ((made.x > 2) != made.high).mean()
+    assert error[50] < 0.01 < error[2500]
+
+
+def test_too_few_rows_for_two_leaves_leave_columns_independent() -> None:
+    generator = Cart().fit(steps(300))
+    assert all((tree.feature == -1).all() for tree in generator._trees)
+
+
+def test_new_rows_are_counted() -> None:
+    generator = Cart().fit(steps(3000), seed=0)
+    before = generator.sample(3000, seed=0)
+    new = steps(9000, seed=1)
+    new = new[(new.kind == "b") & new.x.between(before.x.min(), before.x.max())]
+    share = (before.kind == "b").mean()
+    after = generator.update(new).sample(3000, seed=0)
+    expected = (3000 * share + len(new)) / (3000 + len(new))
+    assert (after.kind == "b").mean() == pytest.approx(expected, abs=0.03)
+    assert after.x[after.kind == "b"].mean() == pytest.approx(5, abs=0.2)
+    with pytest.raises(SchemaError, match="'kind'"):
+        generator.update(steps(10).assign(kind="d"))
+
+
+def test_an_update_equals_more_rows_in_the_same_leaves() -> None:
+    table = steps(4000)
+    twice = Cart().fit(table, seed=0).update(table)
+    assert TableForm().equal(twice.sample(500, seed=0), Cart().fit(table, seed=0).sample(500, seed=0))
