@@ -97,7 +97,10 @@ def code_tree(size: int = 23, features: int = 3) -> CodeTree:
 def leaf_tree(size: int = 23) -> LeafTree:
     levels = rng(1).integers(0, 60, (3, 3000)).astype(np.uint8)
     rows = np.clip(levels[0] // 4 + rng(2).integers(0, 9, 3000), 0, size - 1)
-    feature, children = np.array([0, 1, -1, -1, -1], np.int32), np.array([[1, 2], [3, 4], [0, 0], [0, 0], [0, 0]], np.int32)
+    feature, children = (
+        np.array([0, 1, -1, -1, -1], np.int32),
+        np.array([[1, 2], [3, 4], [0, 0], [0, 0], [0, 0]], np.int32),
+    )
     return LeafTree.count_rows(feature, np.array([30, 9, 0, 0, 0], np.uint8), children, levels, rows, size)
 
 
@@ -181,7 +184,7 @@ def test_an_altered_leaf_tree_is_refused(name: str, change: Any) -> None:
 def test_an_altered_code_tree_is_refused(name: str, change: Any) -> None:
     arrays = code_tree().arrays()
     CodeTree.restore(arrays, 23, 3)
-    with pytest.raises(ValueError, match="column|trees"):
+    with pytest.raises(ValueError, match=r"column|trees"):
         CodeTree.restore({**arrays, name: change(arrays[name])}, 23, 3)
 
 
@@ -229,6 +232,10 @@ def test_positions_there_and_back_and_the_target_first() -> None:
     again.set_arrays(sequence.arrays())
     np.testing.assert_array_equal(again.encode(encoded, n), positions)
     arrays = sequence.arrays()
-    for key, value in (("order", arrays["order"] * 0), ("codes.0", arrays["codes.0"] * 0), ("level.1", arrays["level.1"][::-1])):
-        with pytest.raises(ValueError, match="order|levels"):
+    for key, value in (
+        ("order", arrays["order"] * 0),
+        ("codes.0", arrays["codes.0"] * 0),
+        ("level.1", arrays["level.1"][::-1]),
+    ):
+        with pytest.raises(ValueError, match=r"order|levels"):
             again.set_arrays(arrays | {key: value})

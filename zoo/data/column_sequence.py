@@ -346,7 +346,11 @@ class ColumnSequence:
         self._level = []
         for j, name in enumerate(self.order):
             level = arrays[f"level.{j}"]
-            if level.dtype != np.uint8 or level.shape != (columns.sizes[name],) or (np.diff(level.astype(int)) < 0).any():
+            if (
+                level.dtype != np.uint8
+                or level.shape != (columns.sizes[name],)
+                or (np.diff(level.astype(int)) < 0).any()
+            ):
                 raise ValueError(f"the levels of column {name!r} do not fit the schema")
             self._level.append(level)
 

@@ -50,7 +50,13 @@ class LeafTree:
 
     @classmethod
     def count_rows(
-        cls, feature: np.ndarray, threshold: np.ndarray, children: np.ndarray, levels: np.ndarray, rows: np.ndarray, size: int
+        cls,
+        feature: np.ndarray,
+        threshold: np.ndarray,
+        children: np.ndarray,
+        levels: np.ndarray,
+        rows: np.ndarray,
+        size: int,
     ) -> "LeafTree":
         """The tree of given splits with the positions ``rows (n,)`` counted in their leaves."""
         empty = np.zeros(0, dtype=np.int32)
@@ -132,7 +138,9 @@ class LeafTree:
         leaf, position, count = (arrays[k] for k in ("leaf", "position", "count"))
         nodes, k = len(feature), len(leaf)
         shapes = feature.shape == threshold.shape == (nodes,) and children.shape == (nodes, 2) and nodes > 0
-        types = threshold.dtype == np.uint8 and all(a.dtype.kind == "i" for a in (feature, children, leaf, position, count))
+        types = threshold.dtype == np.uint8 and all(
+            a.dtype.kind == "i" for a in (feature, children, leaf, position, count)
+        )
         if not shapes or not types or not leaf.shape == position.shape == count.shape == (k,) or not k:
             raise ValueError("the tree of a column is none")
         inner = feature >= 0

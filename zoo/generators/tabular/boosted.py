@@ -97,7 +97,8 @@ class Boosted(Generator):
         """Go on learning from new rows of the same schema.
 
         What was learned before stands for as many rows as it was learned from: so many are sampled and learned
-        together with the new ones, by further trees of each classifier. Bins and orders of codes stay.
+        together with the new ones, by further trees of each classifier. Bins, forks and orders of codes stay: numbers
+        where hardly a row was before are drawn within the wide bins of then.
 
         Parameters
         ----------
