@@ -20,6 +20,7 @@ from zoo.statistics.tree_ensemble import TreeEnsemble, join
 _LOWEST = 3e-4  # loss on the held-out rows below which what is asked is as good as certain
 
 _CERTAIN = 0.01  # share of the rarer label up to which a leaf is settled at once
+_SIGNIFICANT = 1.0  # standard errors by which trees lower the held-out loss at least: 0 keeps noise, 2 loses signal
 _PRIOR = 0.3  # rows of each label that a leaf is taken together with
 
 
@@ -137,6 +138,11 @@ class BoostingData:
         if not best:
             return certain
         made = _read(booster.model_to_string(num_iteration=best), best, self._parameters["num_leaves"])
+        before = start[held_out]
+        after = before + made(self._levels, rows[held_out])
+        gain = _losses(before, label[held_out]) - _losses(after, label[held_out])
+        if gain.sum() < _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
+            return certain
         return made if certain is None else join([certain, made])
 
     def _certain(self, rows: np.ndarray, label: np.ndarray, start: np.ndarray) -> TreeEnsemble | None:
@@ -167,6 +173,11 @@ class BoostingData:
         part.set_label(label.astype(np.float32))
         part.set_init_score(start.astype(np.float64))
         return part
+
+
+def _losses(log_odds: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Negative log likelihood of each label, ``(n,)``."""
+    return np.logaddexp(0.0, np.where(label, -log_odds, log_odds))
 
 
 def _read(text: str, trees: int, leaves: int) -> TreeEnsemble:
