@@ -84,7 +84,7 @@ def test_a_table_of_conditions_is_kept_row_by_row(fitted: Any) -> None:
 
 
 def test_gaps_are_filled_given_the_rest_of_their_row(fitted: Any) -> None:
-    generator, _ = fitted
+    generator = fitted[0]
     some = mixed().head(4000)
     gaps = some.assign(city=some.city.mask(rng(1).random(4000) < 0.5), x=some.x.mask(rng(2).random(4000) < 0.3))
     given = gaps.copy()

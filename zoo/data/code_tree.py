@@ -17,7 +17,7 @@ _DEEPEST = 500
 
 
 class CodeTree:
-    """A :class:`~zoo.data.column_sequence.Conditional`.
+    """A :class:`~zoo.data.conditional.Conditional`.
 
     Parameters
     ----------

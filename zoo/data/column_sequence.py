@@ -9,13 +9,13 @@ row the probability of that as its weight; of several candidates a row one is ke
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoo.conditions import Condition, Conditions
+from zoo.data.conditional import Asked, Conditional
 from zoo.data.point_columns import PointColumns
 from zoo.data.tabular import concat_tables, with_range_index
 from zoo.errors import ConditionError
@@ -32,43 +32,6 @@ _FEWEST, _MOST, _EFFECTIVE = 5, 60, 7.0  # candidates a row, and how many equall
 _TARGET_CODES = 20  # a last column with so many codes at most is taken for what the table is about
 
 Ranges = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-class Conditional(Protocol):
-    """The distribution of one column's positions given the levels of the columns before it.
-
-    ``levels`` is ``uint8 (j, n)``, ``u`` uniform numbers ``(n,)``; a column has K positions.
-    """
-
-    counts: np.ndarray
-    """Training rows of each position, ``(K,)``."""
-
-    def draw(self, levels: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Positions ``int (n,)``."""
-        ...
-
-    def draw_within(self, levels: np.ndarray, u: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions ``(n,)`` drawn by probability times ``weight (K,)`` in [0, 1], and the sum of that ``(n,)``."""
-        ...
-
-    def probability(self, levels: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Probability of given positions, ``(n,)``, above 0."""
-        ...
-
-
-@dataclass
-class Asked:
-    """What is asked of one column: positions a row (or a mark), or a weight for each position."""
-
-    positions: np.ndarray | None = None
-    weight: np.ndarray | None = None
-
-    def part(self, rows: slice) -> "Asked":
-        return self if self.positions is None else Asked(self.positions[rows])
-
-    @property
-    def is_fixed(self) -> bool:
-        return self.positions is not None and bool((self.positions >= 0).all())
 
 
 class ColumnSequence:

@@ -8,7 +8,7 @@ _SMOOTHING = 1.0  # rows of the column as a whole that each leaf is taken togeth
 
 
 class LeafTree:
-    """A :class:`~zoo.data.column_sequence.Conditional`.
+    """A :class:`~zoo.data.conditional.Conditional`.
 
     Parameters
     ----------

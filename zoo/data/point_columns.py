@@ -3,8 +3,7 @@
 A quantile grid at even probabilities smears a value that fewer than a thousandth of the rows have over its neighbours,
 and a bin for every 256th part of the rows puts many amounts of money into one. Here the grid has the ends of each
 shared value among its points, so that it is drawn exactly and in its proportion, and the bins grow finer until there
-are as many as asked, so that skewed and zero-inflated numbers use them too. On Adult this lowered the AUC of a
-classifier that tells samples from real rows by about 0.01.
+are as many as asked, so that skewed and zero-inflated numbers use them too.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
 """Sums of small decision trees over coarse levels, evaluated for many rows at once without a loop over rows or splits.
 
 A leaf is a box: for each feature an interval of levels. So a byte for each tree, one bit a leaf, is the bitwise *and*
-of one byte for each feature, which depends on that feature's level alone and is looked up; eight trees fit a machine
-word (after C. Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of regression
-trees", SIGIR 2015, in which words belong to trees and bits are cleared split by split). One bit is left in the end:
-the leaf. For 25 trees over 14 features a row costs about a quarter of a microsecond.
+of one byte for each feature, which depends on that feature's level alone and is looked up; eight trees fit a word.
+Related: C. Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of regression
+trees", SIGIR 2015, in which words belong to trees and bits are cleared split by split. One bit is left in the end: the
+leaf.
 """
 
 import numpy as np

@@ -5,6 +5,15 @@ Software 74(11), 2016 (columns in sequence); C. McCarter, "Unmasking Trees for T
 balanced tree of boosted binary classifiers for the distribution of one column). Here every column is a row of codes:
 quantile bins of a number, shared values as codes of their own, ordered categories, missing as a code; see
 :mod:`zoo.data.column_sequence` and :mod:`zoo.data.code_tree`.
+
+Choices: forks of many rows get long patience (thirty trees), small ones little, whose held-out loss is noise: with 8
+for all, impossible pairs and pairs drawn towards independence are what a classifier finds. Leaves that are nearly of
+one side are settled at once by their counts. Trees have to lower the held-out loss by one standard error: without that
+rule a third more trees are kept for the same fidelity, with two standard errors weak dependence is lost (AUC of a
+classifier that tells samples from real rows of Adult 0.523, 0.522 and 0.546).
+
+Best at: fidelity on tables of up to a million rows, any conditions, on a CPU. Worst at: hundreds of columns, as each
+column's classifiers look at all columns before it.
 """
 
 import threading
@@ -84,7 +93,7 @@ class Boosted(Generator):
     def _learn(self, positions: np.ndarray, rng: np.random.Generator) -> None:
         """Fit, or go on fitting, the classifiers of all forks to rows ``(C, n)``; many at a time, one thread each."""
         levels = self._sequence.levels(positions)
-        held_out = np.less(rng.random(positions.shape[1]), 1 / _HELD_OUT)
+        held_out = np.asarray(rng.random(positions.shape[1]) < 1 / _HELD_OUT)
         columns = [_Column(self, j, levels, positions[j], held_out) for j in range(len(self._trees))]
         tasks = [(c, fork) for c in sorted(columns, key=lambda c: -c.cost) for fork in range(len(c.tree.forks))]
         with ThreadPoolExecutor(cores()) as pool:
@@ -97,7 +106,8 @@ class Boosted(Generator):
         """Go on learning from new rows of the same schema.
 
         What was learned before stands for as many rows as it was learned from: so many are sampled and learned
-        together with the new ones, by further trees of each classifier. Bins and orders of codes stay.
+        together with the new ones, by further trees of each classifier. Bins, forks and orders of codes stay: numbers
+        where hardly a row was before are drawn within the wide bins of then.
 
         Parameters
         ----------

@@ -4,6 +4,9 @@ References: J. P. Reiter, "Using CART to Generate Partially Synthetic Public Use
 Statistics 21(3), 2005; B. Nowok, G. M. Raab, C. Dibben, "synthpop: Bespoke Creation of Synthetic Data in R", Journal of
 Statistical Software 74(11), 2016. Official statistics draw donors' values from a leaf; here a leaf counts codes
 (quantile bins, shared values, categories) and numbers are drawn within their bins, so that no row is kept.
+
+Best at: speed (a second to fit, a million rows in seconds) with any conditions. Worst at: tables of a few hundred rows,
+which leaves of 200 rows make independent, and groups smaller than a leaf.
 """
 
 from collections.abc import Mapping
