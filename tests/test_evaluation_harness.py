@@ -141,6 +141,16 @@ def test_odd_data_are_evaluated_or_said_not_to_be(modality: str, name: str) -> N
     report.to_html()
 
 
+@pytest.mark.parametrize("name", [n for n in odd_data("tabular") if n != "an identifier alone"])
+def test_odd_tables_at_full_depth(name: str) -> None:
+    data = odd_data("tabular")[name]
+    target = str(data.columns[-1])
+    report = zoo.evaluate(data, data, depth="full", target=target, sensitive=[str(data.columns[0])])
+    Report.from_json(report.to_json())
+    assert report["generalisation.authenticity"].value == 0 or report["generalisation.authenticity"].reason
+    report.to_html()
+
+
 # wrong inputs
 
 

@@ -20,7 +20,8 @@ def groups_of(trial: Trial, table: Table, name: str) -> np.ndarray:
     """Group of each row by one sensitive column, ``int64 (N,)``, -1 for missing."""
     if name in table.codes:
         return table.codes[name]
-    middle = float(np.nanmedian(trial.train.numbers[name]))
+    known = trial.train.numbers[name][~np.isnan(trial.train.numbers[name])]
+    middle = float(np.median(known)) if len(known) else np.inf
     return np.where(np.isnan(table.numbers[name]), -1, (table.numbers[name] > middle).astype(np.int64))
 
 

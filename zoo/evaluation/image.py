@@ -37,7 +37,8 @@ def components(parts: tuple[ImageBatch, ...], k: int) -> tuple[np.ndarray, ...]:
     joined = np.concatenate(flat)
     k = min(k, *joined.shape)
     solver = "covariance_eigh" if joined.shape[1] <= 1024 else "randomized"
-    pca = PCA(k, svd_solver=solver, random_state=0).fit(joined)
+    with np.errstate(invalid="ignore"):  # of images that are all alike, shares of the variance are 0/0; none is used
+        pca = PCA(k, svd_solver=solver, random_state=0).fit(joined)
     return tuple(pca.transform(f).astype(np.float32) for f in flat)
 
 

@@ -274,7 +274,7 @@ def authenticity(trial: Trial) -> Measurement:
     kit, limits = trial.kit, trial.limits
     if kit.length(trial.train) < 2:
         raise NotComputable("one training row has no other to compare with")
-    made = trial.sample(trial.synthetic, limits.attacked // 2, "authenticity.synthetic")
+    made = trial.sample(trial.synthetic, limits.attacked // 4, "authenticity.synthetic")
     train = trial.sample(trial.train, limits.attack_synthetic, "authenticity.train")
     points, reference = kit.points(trial.train, made, train)
     if points.shape[1] == 0:
