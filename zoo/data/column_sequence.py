@@ -12,14 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from zoo.conditions import Condition, Conditions
 from zoo.data.conditional import Asked, Conditional
 from zoo.data.point_columns import PointColumns
-from zoo.data.tabular import concat_tables, with_range_index
 from zoo.errors import ConditionError
-from zoo.random import block_rng
 from zoo.schema import Schema
 from zoo.statistics.optimal_scaling import scale_categories
 
@@ -392,24 +389,3 @@ def _levels(counts: np.ndarray) -> np.ndarray:
     middle = np.cumsum(share) - share / 2
     _, level = np.unique(np.minimum((middle * _LEVELS).astype(np.int64), _LEVELS - 1), return_inverse=True)
     return level.reshape(-1).astype(np.uint8)
-
-
-def impute_table(
-    sequence: ColumnSequence, conditionals: Sequence[Conditional], table: pd.DataFrame, seed: int, block_size: int
-) -> pd.DataFrame:
-    """The table with its gaps filled, block by block; see :meth:`ColumnSequence.impute`."""
-    parts = []
-    for block, start in enumerate(range(0, len(table), block_size)):
-        part = with_range_index(table.iloc[start : start + block_size])
-        absent = part[list(sequence.order)].isna()
-        rows = np.flatnonzero(absent.to_numpy().any(axis=1))
-        if len(rows):
-            some = part.iloc[rows]
-            encoded = sequence.columns.codec.encode(some)
-            filled = sequence.impute(conditionals, encoded, len(rows), block_rng(seed, block))
-            for name in sequence.order:
-                gaps = absent[name].to_numpy()
-                if gaps.any():
-                    part.loc[gaps, name] = filled[name].array[gaps[rows]]
-        parts.append(part)
-    return concat_tables(parts)

@@ -41,7 +41,7 @@ from zoo.data.digit_columns import DigitColumns
 from zoo.generator import Generator, Option
 from zoo.nn.column_sampler import Admitted, ColumnSampler
 from zoo.nn.dense import publishable
-from zoo.random import block_rng, check_seed, isolated_rng
+from zoo.random import check_seed, isolated_rng
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -266,52 +266,20 @@ class Autoregressive(Generator):
 
     # Imputing and weighing
 
-    def impute(self, data: Any, *, seed: int | None = None) -> pd.DataFrame:
-        """Fill missing values by draws from their distribution given what the row has.
-
-        Parameters
-        ----------
-        data
-            A table that conforms to the schema; never changed.
-        seed
-            The same seed gives the same values.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The table, with no missing value in the columns that were learned.
-        """
-        self._require_ready()
-        table = self.form.coerce(data, self.schema)
-        self.form.check(table, self.schema)
-        seed, parts = check_seed(seed), []
-        for block, start in enumerate(range(0, len(table), self.block_size)):
-            part = self.form.slice(table, start, min(len(table), start + self.block_size))
-            parts.append(self._impute_block(part, block_rng(seed, block)))
-        return self.form.concat(parts)
-
-    def _impute_block(self, part: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        columns, binned, made = self._columns, self._columns.binned, part.copy()
-        absent = part[list(columns.names)].isna().to_numpy()  # (n, C)
-        rows = np.flatnonzero(absent.any(axis=1))
-        if not len(rows):
-            return made
-        absent = absent[rows]  # (m, C)
+    def _impute_rows(
+        self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """All patterns of what is missing at once; see :mod:`zoo.imputing`."""
+        columns, binned = self._columns, self._columns.binned
         present = {}
         for c, name in enumerate(columns.names):
-            if absent[:, c].any() and binned.sizes[name] > 1:
+            if absent[:, c].any() and binned.schema[name].nullable and binned.sizes[name] > 1:
                 weights = np.ones((1, binned.sizes[name]))
                 weights[0, -1] = 0  # the last code is "missing"
                 present[columns.place(name)] = Admitted(weights)
-        digits = columns.split(binned.encode(binned.codec.encode(part.iloc[rows])))  # (m, D)
+        digits = columns.split(binned.encode(values))  # (m, D)
         self._sampler.draw(digits, ~columns.spread(absent), range(digits.shape[1]), rng, admitted=present)
-        filled = binned.decode(columns.join(digits), rng)
-        for c, name in enumerate(columns.names):
-            if absent[:, c].any():
-                gaps = np.zeros(len(part), dtype=bool)
-                gaps[rows] = absent[:, c]
-                made.loc[gaps, name] = filled[name].array[absent[:, c]]
-        return made
+        return binned.decode(columns.join(digits), rng)
 
     def log_prob(self, data: Any) -> np.ndarray:
         """Natural logarithm of each row's probability: ``float64 (n,)``.

@@ -28,7 +28,7 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.code_tree import CodeTree
-from zoo.data.column_sequence import ColumnSequence, cores, impute_table
+from zoo.data.column_sequence import ColumnSequence, cores
 from zoo.generator import Generator
 from zoo.random import check_seed
 from zoo.statistics.tree_ensemble import join
@@ -142,25 +142,11 @@ class Boosted(Generator):
     ) -> pd.DataFrame:
         return self._sequence.sample(self._trees, n, conditions, rng)
 
-    def impute(self, data: Any, *, seed: int | None = None) -> pd.DataFrame:
-        """Fill missing values by draws given what is known of their row; known values stay as they are.
-
-        Parameters
-        ----------
-        data
-            A table of the generator's schema.
-        seed
-            The same seed gives the same values.
-
-        Raises
-        ------
-        SchemaError
-            If the table does not conform to the schema.
-        """
-        self._require_ready()
-        table = self.form.coerce(data, self.schema)
-        self.form.check(table, self.schema)
-        return impute_table(self._sequence, self._trees, table, check_seed(seed), self.block_size)
+    def _impute_rows(
+        self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """All patterns of what is missing at once; see :mod:`zoo.imputing`."""
+        return self._sequence.impute(self._trees, values, len(absent), rng)
 
     # State
 

@@ -32,7 +32,6 @@ from zoo.data.binned_columns import BinnedColumns
 from zoo.data.table_values import column_step
 from zoo.errors import ConditionError
 from zoo.generator import Generator
-from zoo.random import block_rng, check_seed
 from zoo.say import say
 from zoo.statistics.alias_table import AliasTable
 from zoo.statistics.hidden_tree import HiddenTree, draw_each
@@ -139,49 +138,18 @@ class Mixture(Generator):
 
     # Imputation and density
 
-    def impute(self, data: Any, *, seed: int | None = None) -> pd.DataFrame:
-        """Fill missing values by draws given all that is known of their row; known values stay as they are.
-
-        Parameters
-        ----------
-        data
-            A table of the generator's schema.
-        seed
-            The same seed gives the same values.
-
-        Raises
-        ------
-        SchemaError
-            If the table does not conform to the schema.
-        """
-        table = self._checked(data)
-        seed, parts = check_seed(seed), []
-        for block, start in enumerate(range(0, len(table), self.block_size)):
-            part = self.form.slice(table, start, min(len(table), start + self.block_size))
-            parts.append(self._impute_block(part, block_rng(seed, block)))
-        return self.form.concat(parts)
+    def _impute_rows(
+        self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """All patterns of what is missing at once, exactly; see :mod:`zoo.imputing`."""
+        given = {n: _PerRow(self, n, values[n], absent[:, c]) for c, n in enumerate(self._columns.names)}
+        return self._columns.decode(self._draw(len(absent), given, rng), rng)
 
     def _checked(self, data: Any) -> pd.DataFrame:
         self._require_ready()
         table = self.form.coerce(data, self.schema)
         self.form.check(table, self.schema)
         return table
-
-    def _impute_block(self, part: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        names = list(self._columns.names)
-        absent = part[names].isna().to_numpy()  # (n, C)
-        rows = np.flatnonzero(absent.any(axis=1))
-        made = part.copy()
-        if not len(rows):
-            return made
-        encoded = self._columns.codec.encode(part.iloc[rows])
-        given = {n: _PerRow(self, n, encoded[n], absent[rows, c]) for c, n in enumerate(names)}
-        filled = self._columns.decode(self._draw(len(rows), given, rng), rng)
-        for c, name in enumerate(names):
-            gaps = absent[:, c]
-            if gaps.any():
-                made.loc[gaps, name] = filled[name].array[gaps[rows]]
-        return made
 
     def log_prob(self, data: Any) -> np.ndarray:
         """Exact natural logarithm of the probability of each row, ``float64 (n,)``.
