@@ -29,7 +29,7 @@ class PointColumns(BinnedColumns):
     """
 
     def __init__(self, schema: Schema, bins: int) -> None:
-        # Categories are not pooled: a tree over codes stops where few rows are left, and needs no array of their number.
+        # Categories are not pooled: a tree over codes ends where few rows are left, whatever their number.
         super().__init__(schema, bins, categories=2**31)
         self.knots: dict[str, np.ndarray] = {}
 
