@@ -29,7 +29,8 @@ class PointColumns(BinnedColumns):
     """
 
     def __init__(self, schema: Schema, bins: int) -> None:
-        super().__init__(schema, bins)
+        # Categories are not pooled: a tree over codes ends where few rows are left, whatever their number.
+        super().__init__(schema, bins, categories=2**31)
         self.knots: dict[str, np.ndarray] = {}
 
     def _learn(self, name: str, known: np.ndarray) -> None:
