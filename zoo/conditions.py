@@ -158,6 +158,8 @@ class Conditions(Mapping[str, Condition]):
         if condition is not None:
             codes = condition.fixed(n) if condition.is_equality else condition.values
             assert codes is not None
+            if not condition.is_equality and (codes >= 0).any():
+                codes = codes[codes >= 0]  # of several values, those that a label can have
             unseen = np.unique(codes[(codes < 0) | (weight[codes] <= 0)])
             if len(unseen):
                 value = condition.column.categories[unseen[0]] if unseen[0] >= 0 else None

@@ -97,7 +97,9 @@ def _static_schema(parts: Mapping[str, SeriesBatch], schema: Schema | None) -> S
         elif pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
             columns.append(Column(name=str(name), kind="float"))
         else:
-            columns.append(Column(name=str(name), kind="category", categories=(*pd.unique(values.dropna()), None)))
+            distinct = tuple(pd.unique(values.dropna()))
+            kind: Any = "category" if distinct else "constant"
+            columns.append(Column(name=str(name), kind=kind, categories=distinct, nullable=True))
     return Schema(modality="tabular", columns=tuple(columns))
 
 
