@@ -25,7 +25,7 @@ LAYERS = [
     {"zoo.registry", "zoo.hub"},
     {"zoo.evaluation"},
     {"zoo.pictures", "zoo.card"},
-    {"zoo.recipe"},
+    {"zoo.recipe", "zoo.recommend"},
     {"zoo.scaffold", "zoo.cli", "zoo.cli_schema", "zoo.cli_arguments", "zoo.cli_evaluate"},
     {
         "zoo.testing",

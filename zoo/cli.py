@@ -16,7 +16,7 @@ import typer.core
 from zoo import __version__
 from zoo.cli_arguments import balance_of, conditions_of, json_or_text, options_of
 from zoo.cli_evaluate import compare, evaluate
-from zoo.cli_schema import schema_command
+from zoo.cli_schema import recommend_command, schema_command
 from zoo.errors import ConfigError, DataError, UnknownNameError, ZooError, nearest
 
 if TYPE_CHECKING:
@@ -353,6 +353,7 @@ def sample(
 
 
 app.command("schema")(schema_command)
+app.command("recommend")(recommend_command)
 app.command()(evaluate)
 app.command()(compare)
 

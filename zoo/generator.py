@@ -62,6 +62,9 @@ class Component(ABC):  # noqa: B024 - its subclasses Generator and Transform hav
     modality: ClassVar[str] = ""
     native: ClassVar[str] = ""
     """The native form's name where it is not the modality's: ``related`` for related tables."""
+    fit_cost: ClassVar[tuple[float, float] | None] = None
+    """Time of training with the family's defaults on two cores: seconds for any table, and seconds for each million
+    cells; None where nobody has measured it. ``zoo recommend`` reads it."""
     makes_tables: ClassVar[bool] = False
     """Whether the native form is one table, as all control by columns needs."""
 
