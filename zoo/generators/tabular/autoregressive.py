@@ -78,6 +78,7 @@ class Autoregressive(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 32_768
+    fit_cost: ClassVar[tuple[float, float] | None] = (20, 33)
     options: ClassVar[Mapping[str, Option]] = {
         "temperature": Option(1.0, Annotated[float, Range(0.01, 10)], "below 1 likelier values, above 1 rarer ones")
     }

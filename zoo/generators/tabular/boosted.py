@@ -71,6 +71,7 @@ class Boosted(Generator):
     min_leaf: Annotated[int, Range(1)] = 20
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (7, 8)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:

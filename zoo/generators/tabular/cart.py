@@ -47,6 +47,7 @@ class Cart(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (0.1, 1.7)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class GaussianCopula(Generator):
     quantiles: Annotated[int, Range(2, 1000)] = 1000
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (0.1, 0.4)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:

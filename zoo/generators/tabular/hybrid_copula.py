@@ -15,16 +15,19 @@ Worst at: small tables (the copula is as good) and the last bit of fidelity (use
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from zoo.conditions import Condition, Conditions
 from zoo.config import Range
 from zoo.data.binned_columns import BinnedColumns
+from zoo.data.column_sequence import cores
 from zoo.generator import Generator
 from zoo.nn.dense import DenseStack, draw_codes, publishable
 from zoo.schema import Schema
@@ -36,7 +39,7 @@ _COARSE = 4  # bins and categories of a column when triples are compared: 64 cel
 _TRIPLES = 2000
 _LEAST = 500  # rows; a network learns nothing from fewer that a copula does not
 _COMPARED = 50_000  # rows of the copula that are compared with the table
-_NUMBERS = 2**19  # numbers of the hidden layer that are held at once: they stay in the cache
+_NUMBERS = 2**18  # numbers of the hidden layer that are held at once: they stay in the cache
 _CANDIDATES = 16  # rows drawn for each row under conditions on the network's columns
 _TINY = 1e-30
 _DROPOUT = 0.2  # and decay: without them rows come closer to those of training than to others of the same law
@@ -63,6 +66,7 @@ class HybridCopula(Generator):
     bins: Annotated[int, Range(2, 1000)] = 64
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (2.5, 12)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:
@@ -216,11 +220,11 @@ class HybridCopula(Generator):
         embedding, shift = self._embedding.astype(np.float32), self._shift.astype(np.float32)
         turns = self._turns()
         first = np.cumsum([0, *self._bulk.widths, *(self._rest.widths[d] for d in turns)])
-        size = max(1, _NUMBERS // embedding.shape[1])
-        for rows in (slice(start, min(n, start + size)) for start in range(0, n, size)):
+
+        def piece(rows: slice, rng: np.random.Generator) -> None:
             state = np.zeros((rows.stop - rows.start, embedding.shape[1]), dtype=np.float32)  # (b, H)
             for j in range(bulk.shape[1]):
-                state += embedding[bulk[rows, j] + first[j]]
+                state += np.take(embedding, bulk[rows, j] + first[j], axis=0)
             for turn, d in enumerate(turns):
                 name = self._rest.names[d]
                 logits = self._heads[turn](np.maximum(state + shift[turn], 0).T)  # (K, b)
@@ -241,7 +245,14 @@ class HybridCopula(Generator):
                     log_weight[rows] += np.log(np.maximum(asked / whole, _TINY))
                     weight = np.where(total > _TINY * whole, kept, among).astype(np.float32)
                 codes[rows, d] = draw_codes(weight, rng)
-                state += embedding[codes[rows, d] + first[bulk.shape[1] + turn]]
+                state += np.take(embedding, codes[rows, d] + first[bulk.shape[1] + turn], axis=0)
+
+        size = max(1, _NUMBERS // embedding.shape[1])
+        pieces = [slice(start, min(n, start + size)) for start in range(0, n, size)]
+        # Each has random numbers of its own, so that the number of threads changes nothing. The products are too small
+        # for threads of their own, which would only stand in the way of these.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(piece, pieces, rng.spawn(len(pieces))))
         return codes, log_weight, chosen
 
     def _resample(

@@ -60,6 +60,7 @@ class Mixture(Generator):
     bins: Annotated[int, Range(2, 1000)] = 100
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (9, 6)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:

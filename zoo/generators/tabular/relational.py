@@ -86,6 +86,7 @@ class Relational(Generator):
 
     native: ClassVar[str] = "related"
     default_block_size: ClassVar[int] = 2048  # all first siblings of a block are drawn at once, so larger is faster
+    fit_cost: ClassVar[tuple[float, float] | None] = (1, 20)
 
     # What is learned of which table, in which order
 
