@@ -56,6 +56,8 @@ def test_related_tables_and_nothing_to_learn() -> None:
 def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "t.csv"
     pd.DataFrame({"a": np.arange(2000) % 17, "b": np.arange(2000) % 3}).to_csv(file, index=False)
-    main(["recommend", str(file)])
+    with pytest.raises(SystemExit) as end:
+        main(["recommend", str(file)])
+    assert not end.value.code
     said = capsys.readouterr().out
     assert "2,000 rows" in said and f"zoo fit tabular/boosted {file} -o FOLDER" in said
