@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import zoo
 from zoo.data.catalog import dataset_info
-from zoo.errors import ConfigError, UnknownNameError, ZooError
+from zoo.errors import ConfigError, DataError, UnknownNameError, ZooError
 from zoo.recipe import find_recipe, list_recipes, load_recipe
 from zoo.registry import list_generators
 from zoo.scaffold import BUNDLED as RIDING
@@ -190,3 +191,18 @@ def test_two_processes_train_one_generator_and_one_writes(tmp_path: Path) -> Non
     check_output(tmp_path / "made", "text/gpt/sms_spam")
     assert len(re.findall("saved made", ran.stdout + ran.stderr)) == 1, "rank 0 alone saves"
     assert {p.name for p in tmp_path.iterdir()} == {"made", "mine.py"}
+
+
+def test_a_table_of_ones_own_has_no_target_of_the_recipes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The recipe's target is a column of its own data: others are told so before training, and measured without."""
+    file = tmp_path / "own.csv"
+    pd.DataFrame({"a": range(1000), "b": ["x", "y"] * 500}).to_csv(file, index=False)
+    recipe = load_recipe("tabular/cart/adult_sample")
+    own = ["--smoke", "--data.path", str(file), "--data.name", "None", "--out", str(tmp_path / "out")]
+    with caplog.at_level("INFO", logger="zoo"):
+        made = recipe.run_arguments(own)
+    assert made.report is not None and made.report.get("utility.tstr_auc").value is None
+    assert "own.csv has no column 'income'" in caplog.text
+    with pytest.raises(DataError, match=r"--evaluate\.target bb is no column of the data"):
+        recipe.run_arguments([*own, "--overwrite", "--evaluate.target", "bb"])
+    assert recipe.run_arguments([*own, "--overwrite", "--evaluate.target", "b"]).report.get("utility.tstr_auc").value

@@ -9,7 +9,7 @@ from independent import Independent
 
 import zoo
 from zoo import registry
-from zoo.errors import ConfigError, NotReadyError, UnknownNameError, UnsupportedCapability
+from zoo.errors import ArtifactError, ConfigError, NotReadyError, UnknownNameError, UnsupportedCapability
 from zoo.schema import MODALITIES
 
 ROOT = Path(__file__).parents[1]
@@ -152,3 +152,14 @@ def test_size_of_the_bundled_artifacts() -> None:
     limits = {"tabular": 8e6, "timeseries": 4e6, "image": 12e6, "text": 16e6}
     for modality, limit in limits.items():
         assert sum(p.stat().st_size for p in files if modality in p.parts) < limit, modality
+
+
+def test_what_lies_here_and_is_no_artifact_is_not_looked_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "folder").mkdir(parents=True)
+    (tmp_path / "own" / "file.json").write_text("{}")
+    for name, word in (("own/folder", "folder"), ("own", "folder"), ("own/file.json", "file")):
+        with pytest.raises(ArtifactError, match=rf"{name} is a {word} here, and no artifact"):
+            zoo.load(name)

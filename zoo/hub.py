@@ -179,7 +179,9 @@ def push_folder(folder: Path, repo_id: str, *, private: bool = False, revision: 
 def _unreachable(error: Exception, repo_id: str) -> Exception:
     """huggingface_hub lets its HTTP client's own connection errors through, whose type depends on its version."""
     if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
-        return RemoteError(f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}")
+        return RemoteError(
+            f"cannot reach the Hugging Face Hub for {repo_id}: {_first_line(error)}; is there a network?"
+        )
     return error
 
 

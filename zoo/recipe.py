@@ -264,6 +264,8 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     generator: Generator = chosen.generator
     check_target(folder, overwrite=chosen.overwrite)  # now, and not after an hour of training
     train, holdout, target, private = _load(data, generator.form, chosen.seed)
+    if chosen.evaluate.enabled:
+        target = _target(chosen, recipe, target, generator.form.infer(train).names)
     say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
     schema = generator.form.infer(train).replace(private=True) if private else None
     generator.fit(train, schema=schema, seed=chosen.seed, train=chosen.train)
@@ -283,7 +285,7 @@ def run(chosen: Any, recipe: Recipe) -> Result:
             train,
             synthetic,
             holdout=holdout,
-            target=chosen.evaluate.target or target,
+            target=target,
             schema=generator.schema,
             seed=chosen.seed,
             quick=chosen.evaluate.quick,
@@ -293,6 +295,22 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     if report is not None:
         say(repr(report))
     return Result(folder, generator, report)
+
+
+def _target(chosen: Any, recipe: Recipe, own: str | None, names: Sequence[str]) -> str | None:
+    """The target of the utility scores, checked now and not after an hour of training."""
+    from zoo.say import say
+
+    target = chosen.evaluate.target or own
+    if target is None or target in names:
+        return target
+    if chosen.data.path is not None and target == recipe.evaluate.target:
+        say(
+            f"{chosen.data.path} has no column {target!r}, which the recipe predicts in its own data: utility is not "
+            "measured; name a column of yours by --evaluate.target"
+        )
+        return None
+    raise DataError(f"--evaluate.target {target} is no column of the data; {nearest(target, names)}")
 
 
 def _load(data: Data, form: "NativeForm", seed: int) -> tuple[Any, Any, str | None, bool]:

@@ -219,6 +219,11 @@ def find(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Pat
             from zoo.hub import fetch_repository
 
             return fetch_repository(f"{organisation}/{text.replace('/', '-')}", revision), None
+    if folder.exists() and text not in _families():
+        what = "folder" if folder.is_dir() else "file"
+        raise ArtifactError(
+            f"{text} is a {what} here, and no artifact ({MANIFEST} is missing); give the folder that was saved"
+        )
     repository = _REPO.fullmatch(text)
     if repository and text.split("/")[0] not in MODALITIES:  # a mistyped family is no repository
         from zoo.hub import fetch_repository
