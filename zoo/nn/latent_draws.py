@@ -56,7 +56,11 @@ def draw(model: LatentModel, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_conditioned(
-    model: LatentModel, n: int, conditions: Conditions, rng: np.random.Generator, seen: Mapping[str, np.ndarray]
+    model: LatentModel,
+    n: int,
+    conditions: Conditions,
+    rng: np.random.Generator,
+    seen: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Codes under conditions.
 
@@ -71,7 +75,7 @@ def draw_conditioned(
     rng
         Source of randomness.
     seen
-        For each column ``bool (K,)``: which codes occurred in training.
+        For each column ``bool (K,)``: which codes occurred in training, so that no other is drawn; by default all.
 
     Returns
     -------
@@ -96,6 +100,8 @@ def draw_conditioned(
             asked[name] = columns.row_weights(name, values)
             if name in columns.edges:
                 ends[name] = np.stack([values] * 2, axis=1)
+        if seen is None:
+            continue
         possible = (asked[name] * seen[name]).sum(axis=1) > 0  # (m,)
         if not (possible.all() if conditions.per_row else possible.any()):
             where = f"row {int(np.argmin(possible))}: " if conditions.per_row else ""

@@ -26,18 +26,14 @@ from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.binned_columns import BinnedColumns
 from zoo.generator import Generator, Option
-from zoo.nn.dense import DenseStack, draw_codes
+from zoo.nn.dense import DenseStack
+from zoo.nn.latent_draws import draw, draw_conditioned
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _CAP = 20.0  # logits are bounded softly, so that their exponentials are finite without a search for the largest
 _MIXTURE_ROWS = 10_000
-_POOLS = 32  # candidates a sample at most, under conditions that are the same for all
-_ROW_POOL = 4096  # candidates that all rows of a table of conditions share
-_ROWS_AT_ONCE = 512
-_TINY = 1e-30
-_NUMBERS = 2**19  # probabilities that are held at once, 2 MB: they stay in the cache
 
 
 @dataclass(kw_only=True, eq=False)
@@ -150,21 +146,11 @@ class TVAE(Generator):
     ) -> pd.DataFrame:
         if not self._columns.names:
             return self._columns.decode(np.zeros((n, 0), dtype=np.int64), rng)
-        temperature = options["temperature"]
+        model = _AtTemperature(self, options["temperature"])
         if conditions:
-            codes, limits = self._draw_conditioned(n, conditions, rng, temperature)
+            codes, limits = draw_conditioned(model, n, conditions, rng)
             return self._columns.decode(codes, rng, limits, conditions)
-        codes = np.empty((n, len(self._columns.names)), dtype=np.int64)
-        latent = self._latents(n, rng)  # (L, n)
-        for rows in self._pieces(n):
-            for j, part in enumerate(self._weights(latent[:, rows], temperature)):  # (K_j, b)
-                codes[rows, j] = draw_codes(part, rng)
-        return self._columns.decode(codes, rng)
-
-    def _pieces(self, n: int) -> list[slice]:
-        """Rows whose weights are held at once."""
-        size = max(1, _NUMBERS // sum(self._columns.widths))
-        return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+        return self._columns.decode(draw(model, n, rng), rng)
 
     def _weights(self, latent: np.ndarray, temperature: float) -> list[np.ndarray]:
         """Weights of the codes of each column, ``(K_j, b)``, at latent codes ``(L, b)``; they do not sum to 1."""
@@ -179,100 +165,6 @@ class TVAE(Generator):
                 part -= part.max(axis=0)
         np.exp(logits, out=logits)
         return parts
-
-    def _draw_conditioned(
-        self, n: int, conditions: Conditions, rng: np.random.Generator, temperature: float
-    ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """Codes ``(n, C)`` under conditions, and the ranges that asked numbers have to lie in.
-
-        Latent codes are resampled by the probability of what is asked (importance resampling); then the asked columns
-        are drawn among what is admitted, the others as they come.
-        """
-        columns = self._columns
-        asked: dict[str, np.ndarray] = {}  # weights (m, K)
-        ends: dict[str, np.ndarray] = {}  # (m, 2)
-        for name, condition in conditions.items():
-            if condition.rows is None:
-                asked[name], range_ = columns.admitted(condition)
-                if range_ is not None:
-                    ends[name] = range_
-            else:  # one alternative a row
-                asked[name] = columns.row_weights(name, condition.rows)
-                if name in columns.edges:
-                    ends[name] = np.stack([condition.rows] * 2, axis=1)
-        if conditions.per_row:
-            latent = self._resample_rows(asked, rng, temperature)
-        else:
-            either = {name: np.minimum(w.sum(axis=0, keepdims=True), 1.0) for name, w in asked.items()}
-            latent = self._resample(n, either, rng, temperature)
-        codes = np.empty((n, len(columns.names)), dtype=np.int64)
-        chosen = {name: np.empty(n, dtype=np.int64) for name in ends}
-        for rows in self._pieces(n):
-            parts = self._weights(latent[:, rows], temperature)
-            for j, (name, part) in enumerate(zip(columns.names, parts, strict=True)):
-                if name in asked:
-                    index = np.arange(n)[rows]
-                    if not conditions.per_row:  # which alternative, given the latent code
-                        each = (asked[name] @ part / part.sum(axis=0)).astype(np.float32)  # (m, b)
-                        index = draw_codes(np.maximum(each, _TINY), rng)  # (b,)
-                    part = _restrict(part, asked[name][index].T)
-                    if name in ends:
-                        chosen[name][rows] = index
-                codes[rows, j] = draw_codes(part, rng)
-        return codes, {name: (ends[name][chosen[name], 0], ends[name][chosen[name], 1]) for name in ends}
-
-    def _log_weight(self, latent: np.ndarray, asked: Mapping[str, np.ndarray], temperature: float) -> np.ndarray:
-        """Ln probability ``(G, M)`` of what is asked, as weights ``(G, K)`` a column, at latent codes ``(L, M)``."""
-        groups = len(next(iter(asked.values())))
-        total = np.zeros((groups, latent.shape[1]))
-        wanted = {name: weights.astype(np.float32) for name, weights in asked.items()}
-        for rows in self._pieces(latent.shape[1]):
-            parts = self._weights(latent[:, rows], temperature)
-            for name, weights in wanted.items():
-                part = parts[self._columns.names.index(name)]  # (K, b)
-                total[:, rows] += np.log(np.maximum(weights @ part / part.sum(axis=0), _TINY))  # (G, b)
-        return total
-
-    def _resample(
-        self, n: int, asked: Mapping[str, np.ndarray], rng: np.random.Generator, temperature: float
-    ) -> np.ndarray:
-        """n latent codes ``(L, n)`` under the same conditions for all.
-
-        The pool grows, up to a limit, until rejection against its largest weight would keep n of it.
-        """
-        pool: list[np.ndarray] = []
-        weights: list[np.ndarray] = []
-        while len(pool) < _POOLS:
-            pool.append(self._latents(n, rng))
-            weights.append(self._log_weight(pool[-1], asked, temperature)[0])
-            joined = np.concatenate(weights)  # (M,)
-            mass = np.exp(joined - joined.max()).cumsum()
-            if mass[-1] >= n:
-                break
-        place = np.searchsorted(mass, rng.random(n) * mass[-1], side="right")
-        return np.concatenate(pool, axis=1)[:, np.minimum(place, len(mass) - 1)]
-
-    def _resample_rows(
-        self, asked: Mapping[str, np.ndarray], rng: np.random.Generator, temperature: float
-    ) -> np.ndarray:
-        """A latent code for each row of conditions, ``(L, n)``; all share one pool, and equal rows their weights."""
-        pool = self._latents(_ROW_POOL, rng)  # (L, M)
-        rows = np.concatenate(list(asked.values()), axis=1)  # (n, sum of K)
-        distinct, group = np.unique(rows, axis=0, return_inverse=True)  # (G, sum of K), (n,)
-        bounds = np.cumsum([w.shape[1] for w in asked.values()])[:-1]
-        parts = dict(zip(asked, np.split(distinct, bounds, axis=1), strict=True))
-        point = rng.random(len(rows))
-        chosen = np.empty(len(rows), dtype=np.int64)
-        for start in range(0, len(distinct), _ROWS_AT_ONCE):
-            some = {name: weights[start : start + _ROWS_AT_ONCE] for name, weights in parts.items()}
-            log_weight = self._log_weight(pool, some, temperature)  # (g, M)
-            mass = np.exp(log_weight - log_weight.max(axis=1, keepdims=True)).cumsum(axis=1)
-            mass = mass / mass[:, -1:] + np.arange(len(mass))[:, None]  # row g ends at g + 1
-            mine = np.flatnonzero((group >= start) & (group < start + _ROWS_AT_ONCE))
-            at = group[mine] - start
-            found = np.searchsorted(mass.ravel(), at + point[mine], side="right") - at * pool.shape[1]
-            chosen[mine] = np.clip(found, 0, pool.shape[1] - 1)
-        return pool[:, chosen]
 
     # State
 
@@ -313,11 +205,21 @@ def _narrow(width: int) -> int:
     return (width + 1) // 2
 
 
-def _restrict(part: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Weights ``part (K, b)`` where ``among (K, b)`` admits them; where none is left, ``among`` itself."""
-    kept = (part * among).astype(np.float32)
-    total = kept.sum(axis=0)
-    return np.where(total > _TINY * part.sum(axis=0), kept, among).astype(np.float32)
+class _AtTemperature:
+    """The decoder at a temperature, as :mod:`zoo.nn.latent_draws` draws from it."""
+
+    def __init__(self, family: TVAE, temperature: float) -> None:
+        self.columns = family._columns
+        self._family, self._temperature = family, temperature
+
+    def propose(
+        self, n: int, asked: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Latent codes ``(L, n)`` as they are distributed, whatever is asked."""
+        return self._family._latents(n, rng), np.zeros(n)
+
+    def weights(self, latent: np.ndarray) -> list[np.ndarray]:
+        return self._family._weights(latent, self._temperature)
 
 
 def _autoencoder(widths: list[int], hidden: int, latent: int, beta: float, rate: float) -> Any:
