@@ -11,7 +11,7 @@ PACKAGE = ROOT / "zoo"
 
 # Rooms from the inside outwards; a module may import its own room and those before it.
 LAYERS = [
-    {"zoo.errors", "zoo.config", "zoo.say", "zoo.random", "zoo.atomic", "zoo.terminate"},
+    {"zoo.errors", "zoo.config", "zoo.say", "zoo.random", "zoo.atomic", "zoo.terminate", "zoo.threads"},
     {"zoo.schema", "zoo.schema_yaml", "zoo.statistics"},
     {"zoo.conditions", "zoo.capabilities"},
     {"zoo.data"},

@@ -11,7 +11,7 @@ from zoo.data.form import native_form
 from zoo.evaluation.intervals import excess_risk, fisher_p_value, mcnemar_p_value
 from zoo.evaluation.linking import column_distances, gower_scale, guesses, links, right
 from zoo.evaluation.report import Report
-from zoo.evaluation.singling_out import Condition, blind, count, multivariate, univariate
+from zoo.evaluation.singling_out import Condition, Counter, blind, multivariate, univariate
 from zoo.evaluation.table import Table, encode_tables
 
 N = 1_500
@@ -31,10 +31,10 @@ SMALL = table(pd.DataFrame({"x": [1.0, 2.0, 2.0, 9.0, np.nan], "k": ["a", "b", "
 
 
 def test_conditions_count_rows() -> None:
-    assert count((Condition("x", "<=", 2.0),), SMALL) == 3
-    assert count((Condition("x", ">=", 2.0), Condition("k", "=", 1.0)), SMALL) == 3
-    assert count((Condition("x", "=", np.nan),), SMALL) == 1
-    assert count((Condition("k", "!=", 1.0),), SMALL) == 2
+    assert Counter(SMALL)((Condition("x", "<=", 2.0),)) == 3
+    assert Counter(SMALL)((Condition("x", ">=", 2.0), Condition("k", "=", 1.0))) == 3
+    assert Counter(SMALL)((Condition("x", "=", np.nan),)) == 1
+    assert Counter(SMALL)((Condition("k", "!=", 1.0),)) == 2
 
 
 def test_univariate_predicates_are_the_values_that_occur_once() -> None:
@@ -53,7 +53,7 @@ def test_multivariate_predicates_hold_for_a_record() -> None:
     data = table(TRAIN)
     for predicate in multivariate(data, np.random.default_rng(1), 50):
         assert len({c.column for c in predicate}) == 5
-        assert count(predicate, data) >= 1
+        assert Counter(data)(predicate) >= 1
     assert len(blind(data, np.random.default_rng(1), 3, 20)) == 20
 
 

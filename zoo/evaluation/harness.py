@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import zoo
 from zoo.data.form import native_form
@@ -74,7 +75,8 @@ def run(
     base.sensitive = _columns(kit, sensitive, "sensitive") or _declared_sensitive(kit)
     anchors = _Anchors(base)
     scores = []
-    with _shown(progress, len(chosen)) as tell:
+    # Threads of a BLAS wait for each other in the many small problems here; large searches have threads of ours.
+    with _shown(progress, len(chosen)) as tell, threadpool_limits(1, user_api="blas"):
         for i, metric in enumerate(chosen):
             tell(metric.name, i, len(chosen))
             score = _measure(metric, base, anchors)

@@ -1,11 +1,14 @@
 """Nearest records, by blocks: the memory of a search grows with its rows, never with the pairs of rows."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-_CHUNK = 1024  # rows of distances at a time: 1024 x 16,000 float32 take 66 MB
+from zoo.threads import spread
+
+_CHUNK = 1024  # rows of distances at a time: 1024 x 16,000 float32 take 66 MB, in each thread
+_SPREAD = 32_768  # chunks times rows of the reference from which threads are worth their start
+_FEW = 12  # nearest records that are found one after the other
 
 
 def nearest(points: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -13,7 +16,7 @@ def nearest(points: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
 
     Dense rows: Euclidean; the closest row is searched by inner products in float32 and its distance then
     computed exactly in float64, so that a copy is at distance 0. Sparse unit rows: 1 minus the cosine.
-    Memory is bounded by 1,024 rows of distances at a time.
+    Memory is bounded by 1,024 rows of distances at a time in each thread.
     """
     distances, index = k_nearest(points, reference, 1)
     return distances[:, 0], index[:, 0]
@@ -25,36 +28,52 @@ def k_nearest(points: Any, reference: Any, k: int) -> tuple[np.ndarray, np.ndarr
     Fewer columns where ``reference`` has fewer rows; see :func:`nearest` for what a distance is.
     """
     k = min(k, reference.shape[0])
-    distances = np.empty((points.shape[0], k))
-    index = np.empty((points.shape[0], k), dtype=np.int64)
-    for start, found, near in _blocks(points, reference, k):
-        order = np.argsort(near, axis=1, kind="stable")
-        distances[start : start + len(near)] = np.take_along_axis(near, order, axis=1)
-        index[start : start + len(near)] = np.take_along_axis(found, order, axis=1)
-    return distances, index
-
-
-def _blocks(points: Any, reference: Any, k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(start, indices (n, k), distances (n, k)) of each block of rows, in no order within a row."""
+    starts = range(0, points.shape[0], _CHUNK)
     if hasattr(points, "tocsr"):
         transposed = reference.T.tocsr()
-        for start in range(0, points.shape[0], _CHUNK):
-            cosine = (points[start : start + _CHUNK] @ transposed).toarray()
-            found = _largest(cosine, k)
-            yield start, found, np.maximum(1 - np.take_along_axis(cosine, found, axis=1), 0)
-        return
-    centre = reference.mean(axis=0)  # centred, so that float32 loses little
-    points, reference = points - centre, reference - centre
-    half_norms = 0.5 * np.einsum("ij,ij->i", reference, reference)
-    for start in range(0, len(points), _CHUNK):
-        block = points[start : start + _CHUNK]
-        found = _largest(block @ reference.T - half_norms, k)
-        gaps = block[:, None, :].astype(np.float64) - reference[found]  # (n, k, D)
-        yield start, found, np.linalg.norm(gaps, axis=2)
+        blocks = [_by_cosine(points[start : start + _CHUNK], transposed, k) for start in starts]
+    else:
+        centre = reference.mean(axis=0)  # centred, so that float32 loses little
+        points, reference = points - centre, reference - centre
+        half_norms = 0.5 * np.einsum("ij,ij->i", reference, reference)
+
+        def search(start: int) -> tuple[np.ndarray, np.ndarray]:
+            return _by_distance(points[start : start + _CHUNK], reference, half_norms, k)
+
+        threads = len(starts) * reference.shape[0] >= _SPREAD
+        blocks = spread(search, starts) if threads else [search(start) for start in starts]
+    if not blocks:
+        return np.empty((0, k)), np.empty((0, k), dtype=np.int64)
+    near, found = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    order = np.argsort(near, axis=1, kind="stable")
+    return np.take_along_axis(near, order, axis=1), np.take_along_axis(found, order, axis=1)
+
+
+def _by_cosine(block: Any, transposed: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices ``(n, k)`` of a block of sparse rows, in no order within a row."""
+    cosine = (block @ transposed).toarray()
+    found = _largest(cosine.copy(), k)
+    return np.maximum(1 - np.take_along_axis(cosine, found, axis=1), 0), found
+
+
+def _by_distance(
+    block: np.ndarray, reference: np.ndarray, half_norms: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices ``(n, k)`` of a block of dense rows, in no order within a row."""
+    scores = block @ reference.T
+    scores -= half_norms
+    found = _largest(scores, k)
+    gaps = block[:, None, :].astype(np.float64) - reference[found]  # (n, k, D)
+    return np.linalg.norm(gaps, axis=2), found
 
 
 def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns ``int64 (n, k)`` of the k largest scores of each row."""
-    if k == 1:
-        return scores.argmax(axis=1)[:, None]
-    return np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+    """Columns ``int64 (n, k)`` of the k largest scores of each row; the scores are overwritten."""
+    if k > _FEW:
+        return np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+    found = np.empty((len(scores), k), dtype=np.int64)
+    rows = np.arange(len(scores))
+    for i in range(k):  # a maximum is found twenty times as fast as a partition
+        found[:, i] = scores.argmax(axis=1)
+        scores[rows, found[:, i]] = -np.inf
+    return found

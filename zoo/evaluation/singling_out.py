@@ -8,8 +8,7 @@ guess). The risk is what is gained over the control.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,18 +22,16 @@ _TRIES = 20  # random predicates for each that is wanted
 _FEWEST = 20
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """One condition on one column: ``value`` in the table's own form, NaN or -1 for missing."""
 
     column: str
     sign: str  # "=", "!=", "<=" or ">="
     value: float
 
-    def holds(self, table: Table) -> np.ndarray:
-        """``bool (N,)``; a missing value meets no inequality."""
-        values = table.numbers[self.column] if self.column in table.numbers else table.codes[self.column]
-        if np.isnan(self.value):
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """``bool (N,)`` for values of the column; a missing value meets no inequality."""
+        if self.value != self.value:
             return np.isnan(values)
         if self.sign == "=":
             return values == self.value
@@ -46,19 +43,66 @@ class Condition:
 Predicate = tuple[Condition, ...]
 
 
-def count(predicate: Predicate, table: Table) -> int:
-    """How many rows meet all conditions."""
-    held = predicate[0].holds(table)
-    for condition in predicate[1:]:
-        held = held & condition.holds(table)
-    return int(held.sum())
+class Counter:
+    """How many rows of a table meet predicates: rows are sorted by each column once, and looked at from the condition
+    that holds for the fewest.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._sorted: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._spans: dict[Condition, tuple[int, int, Condition]] = {}
+
+    def __call__(self, predicate: Predicate) -> int:
+        """How many rows meet all conditions."""
+        spans = []
+        for condition in predicate:
+            span = self._spans.get(condition)
+            if span is None:
+                span = self._spans[condition] = self._span(condition)
+            spans.append(span)
+        spans.sort(key=lambda span: span[1] - span[0])
+        low, high, first = spans[0]
+        rows = self._column(first.column)[2][low:high]
+        for _, _, condition in spans:
+            if not len(rows):
+                break
+            if condition is not first or condition.sign == "!=":
+                rows = rows[condition.holds(self._column(condition.column)[0][rows])]
+        return len(rows)
+
+    def _column(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, values in rising order (NaN last), and the rows that they are of."""
+        if name not in self._sorted:
+            values = _values(self._table, name).astype(np.float64, copy=False)  # of one type with what is searched
+            order = np.argsort(values, kind="stable")
+            self._sorted[name] = values, values[order], order
+        return self._sorted[name]
+
+    def _span(self, condition: Condition) -> tuple[int, int, Condition]:
+        """From where to where in the order of its column a condition may hold; all rows for "!="."""
+        rising = self._column(condition.column)[1]
+        value = condition.value
+        if condition.sign == "!=":
+            return 0, len(rising), condition
+        if value != value:  # NaN stands last
+            return int(rising.searchsorted(np.nan)), len(rising), condition
+        low = 0 if condition.sign == "<=" else int(rising.searchsorted(value))
+        if condition.sign == ">=":
+            return low, int(rising.searchsorted(np.nan)), condition
+        return low, int(rising.searchsorted(value, side="right")), condition
+
+
+def _values(table: Table, name: str) -> np.ndarray:
+    """A column's numbers, or codes."""
+    return table.numbers[name] if name in table.numbers else table.codes[name]
 
 
 def univariate(synthetic: Table, rng: np.random.Generator) -> Iterator[Predicate]:
     """In random order: values that occur once, and the extremes of each column where they do."""
     found: list[Predicate] = []
     for name in synthetic.names:
-        values = synthetic.numbers[name] if name in synthetic.numbers else synthetic.codes[name]
+        values = _values(synthetic, name)
         missing = np.isnan(values) if name in synthetic.numbers else values < 0
         if missing.sum() == 1:
             found.append((Condition(name, "=", np.nan if name in synthetic.numbers else -1.0),))
@@ -77,20 +121,27 @@ def univariate(synthetic: Table, rng: np.random.Generator) -> Iterator[Predicate
 
 def multivariate(synthetic: Table, rng: np.random.Generator, tries: int) -> Iterator[Predicate]:
     """Conditions on five columns that a random synthetic record meets: its category, or its side of the median."""
-    medians = {n: float(np.nanmedian(v)) if not np.isnan(v).all() else np.nan for n, v in synthetic.numbers.items()}
-    for _ in range(tries):
-        row = int(rng.integers(len(synthetic)))
-        chosen = rng.choice(len(synthetic.names), min(_COLUMNS, len(synthetic.names)), replace=False)
-        conditions = []
-        for name in (synthetic.names[i] for i in sorted(chosen)):
-            if name in synthetic.codes:
-                conditions.append(Condition(name, "=", float(synthetic.codes[name][row])))
-                continue
-            value = float(synthetic.numbers[name][row])
-            value = np.nan if np.isnan(value) else value  # one NaN, so that equal predicates are equal
-            sign = "=" if np.isnan(value) else ">=" if value >= medians[name] else "<="
-            conditions.append(Condition(name, sign, value))
-        yield tuple(conditions)
+    names = synthetic.names
+    rows = rng.integers(len(synthetic), size=tries)
+    chosen = np.argsort(rng.random((tries, len(names))), axis=1)[:, :_COLUMNS]
+    chosen.sort(axis=1)
+    conditions = []  # of the chosen rows, by column
+    for name in names:
+        values = _values(synthetic, name)[rows].tolist()
+        if name in synthetic.codes:
+            conditions.append([Condition(name, "=", float(v)) for v in values])
+            continue
+        numbers = synthetic.numbers[name]
+        median = np.nan if np.isnan(numbers).all() else float(np.nanmedian(numbers))
+        # np.nan is one object, so that equal predicates are equal
+        conditions.append(
+            [
+                Condition(name, "=", np.nan) if v != v else Condition(name, ">=" if v >= median else "<=", v)
+                for v in values
+            ]
+        )
+    for i, columns in enumerate(chosen.tolist()):
+        yield tuple(conditions[j][i] for j in columns)
 
 
 def blind(synthetic: Table, rng: np.random.Generator, columns: int, n: int) -> list[Predicate]:
@@ -113,11 +164,12 @@ def blind(synthetic: Table, rng: np.random.Generator, columns: int, n: int) -> l
 
 def _guesses(candidates: Iterator[Predicate], synthetic: Table, wanted: int) -> list[Predicate]:
     """Different candidates that hold for exactly one synthetic record."""
+    count = Counter(synthetic)
     kept: dict[Predicate, None] = {}
     for predicate in candidates:
         if len(kept) == wanted:
             break
-        if predicate not in kept and count(predicate, synthetic) == 1:
+        if predicate not in kept and count(predicate) == 1:
             kept[predicate] = None
     return list(kept)
 
@@ -135,8 +187,9 @@ def _single_out(trial: Trial, columns: int) -> Measurement:
     guesses = _guesses(tries, synthetic, limits.guesses)
     if len(guesses) < _FEWEST:
         raise NotComputable(f"{len(guesses)} predicates single out one synthetic record, fewer than {_FEWEST}")
-    hit, missed = (np.array([count(g, table) == 1 for g in guesses]) for table in (train, control))
-    naive = sum(count(g, train) == 1 for g in blind(synthetic, rng, columns, len(guesses)))
+    of_train, of_control = Counter(train), Counter(control)
+    hit, missed = (np.array([count(g) == 1 for g in guesses]) for count in (of_train, of_control))
+    naive = sum(of_train(g) == 1 for g in blind(synthetic, rng, columns, len(guesses)))
     risk, interval = excess_risk(int(hit.sum()), len(hit), int(missed.sum()), len(missed))
     return Measurement(
         value=risk,
