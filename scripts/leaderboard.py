@@ -5,8 +5,9 @@
     python scripts/leaderboard.py --again                             # measure anew what failed
 
 Each pair is a process of its own, with a limit of time, and leaves one file in ``leaderboard/``; what is there, made
-with the same budget, seed and version, is not made again. Then ``LEADERBOARD.md``, ``leaderboard.json`` and
-``leaderboard.png`` are written from the files. Every number is the harness's, on the set's test part.
+with the same budget, seed and version, is not made again. Then ``LEADERBOARD.md``, ``leaderboard.json``,
+``leaderboard.png`` and the table in ``README.md`` are written from the files. Every number is the harness's, on the
+set's test part.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FORM = 1
+MARKS = ("<!-- leaderboard -->", "<!-- end of the leaderboard -->")
 # Headline scores: the question, how the column is called, and the names of which the first that is measured stands.
 COLUMNS = (
     ("columns", ("fidelity.shapes",)),
@@ -42,7 +44,7 @@ def write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def measure(family: str, dataset: str, budget: dict[str, Any]) -> dict[str, Any]:
+def measure(family: str, dataset: str, budget: dict[str, Any], config: dict[str, Any] | None = None) -> dict[str, Any]:
     """Fit, sample and evaluate one family on one set, in this process."""
     import resource
 
@@ -59,7 +61,7 @@ def measure(family: str, dataset: str, budget: dict[str, Any]) -> dict[str, Any]
         rows = np.random.default_rng(budget["seed"]).choice(form.length(train), budget["rows"], replace=False)
         train = form.take(train, np.sort(rows))
     schema = form.infer(train)
-    generator = zoo.create(family)
+    generator = zoo.create(family, **(config or {}))
     start = time.perf_counter()
     generator.fit(train, schema=schema, seed=budget["seed"], train=zoo.TrainConfig(max_minutes=budget["minutes"]))
     fitted = time.perf_counter()
@@ -101,18 +103,31 @@ def pairs(families: list[str], datasets: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-def run(family: str, dataset: str, budget: dict[str, Any], folder: Path, again: bool) -> dict[str, Any]:
-    """One pair: what is stored, or measured now in a process of its own."""
-    path = folder / family / f"{dataset}.json"
+def run(
+    family: str,
+    dataset: str,
+    budget: dict[str, Any],
+    folder: Path,
+    again: bool,
+    config: dict[str, Any] | None = None,
+    name: str = "",
+) -> dict[str, Any]:
+    """One pair, of a family as it is or with some of its configuration: what is stored, or measured now in a process.
+
+    ``name`` is that of the file, the data set's by default.
+    """
+    path = folder / family / f"{name or dataset}.json"
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if (
             stored.get("budget") == budget
             and stored.get("form") == FORM
+            and stored.get("config", {}) == (config or {})
             and not (again and stored["status"] != "measured")
         ):
             return stored
     command = [sys.executable, __file__, "--one", family, dataset, "--budget", json.dumps(budget)]
+    command += ["--config", json.dumps(config)] if config else []
     limit = 60 * budget["minutes"] * 3 + 600  # fitting may take its minutes, loading and measuring some more
     start = time.perf_counter()
     try:
@@ -124,6 +139,7 @@ def run(family: str, dataset: str, budget: dict[str, Any], folder: Path, again: 
     except subprocess.TimeoutExpired:
         found = {"status": "failed", "why": f"took longer than {limit:.0f} s"}
     found |= {"form": FORM, "family": family, "dataset": dataset, "budget": budget}
+    found |= {"config": config} if config else {}
     found["seconds"] = round(time.perf_counter() - start, 1)
     write(path, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     return found
@@ -187,6 +203,35 @@ def _cell(score: dict[str, Any] | None) -> str:
     return "–" if score is None else _number(score["value"])
 
 
+def readme_block(results: list[dict[str, Any]], budget: dict[str, Any]) -> str:
+    """What README says in numbers: every family of tables on Adult, best quality first."""
+    rows = [r for r in results if r["dataset"] == "adult" and r["status"] == "measured"]
+    rows.sort(key=lambda r: -(quality(r) or 0))
+    heads = [c for c, _ in COLUMNS]
+    lines = [f"| on Adult | {' | '.join(heads)} | fit |", "| --- |" + " ---: |" * (len(heads) + 1)]
+    for r in rows:
+        cells = [_cell(headline(r, names)) for _, names in COLUMNS]
+        lines.append(f"| `{r['family'].split('/')[1]}` | {' | '.join(cells)} | {r['fit_seconds']:.1f} s |")
+    for anchor, title in (("real", "real against real"), ("naive", "independent columns"), ("copy", "copies")):
+        found = [headline(rows[0], names) for _, names in COLUMNS] if rows else []
+        cells = [_number(None if s is None else s["anchors"].get(anchor)) for s in found]
+        lines += [f"| *{title}* | {' | '.join(cells)} | |"] if rows else []
+    said = (
+        f"Defaults, at most {budget['minutes']:g} minutes of training, seed {budget['seed']}, on the test part, which "
+        "no generator saw. Intervals are in `leaderboard.json`, further sets in [LEADERBOARD.md](LEADERBOARD.md). "
+        "C2ST: how well boosted trees tell samples from real rows, 0.5 is guessing; utility: area under the curve of a "
+        "model trained on samples; membership: what an attack reaches, 0.5 is guessing, and what it finds at 1 % "
+        "false alarms; verbatim: share of samples that are training rows."
+    )
+    return "\n".join([*lines, "", said])
+
+
+def with_block(text: str, block: str) -> str:
+    """A page with what stands between the two marks replaced."""
+    before, rest = text.split(MARKS[0], 1)
+    return f"{before}{MARKS[0]}\n{block}\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}"
+
+
 def picture(results: list[dict[str, Any]], path: Path) -> None:
     """Quality against what the membership attack gets; the larger a dot, the longer the fit."""
     import matplotlib
@@ -230,9 +275,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT, help="folder of LEADERBOARD.md and leaderboard/")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--budget", help=argparse.SUPPRESS)
+    parser.add_argument("--config", default="{}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(*options.one, json.loads(options.budget)), allow_nan=False))
+        print(
+            json.dumps(measure(*options.one, json.loads(options.budget), json.loads(options.config)), allow_nan=False)
+        )
         return
     from zoo import __version__
 
@@ -249,6 +297,9 @@ def main() -> None:
     write(options.out / "LEADERBOARD.md", table(results, budget))
     picture(results, options.out / "leaderboard.png")
     print(f"wrote LEADERBOARD.md, leaderboard.json and leaderboard.png in {options.out}")
+    readme = options.out / "README.md"
+    if readme.exists() and MARKS[0] in (text := readme.read_text(encoding="utf-8")):
+        write(readme, with_block(text, readme_block(results, budget)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python scripts/publish.py                          # all of them
     python scripts/publish.py tabular/tvae/adult       # one
+    python scripts/publish.py --measure image/cgan/digits   # as it is there, evaluated and described anew
     python scripts/publish.py --index                  # only write the index anew
 
 Everything in ``model_cards/`` is made here and by nobody's hand.
@@ -17,7 +18,7 @@ import zoo
 from zoo.artifact import CARD, MANIFEST, dump_json, open_artifact
 from zoo.cli import guarded
 from zoo.errors import ArtifactError
-from zoo.recipe import load_recipe
+from zoo.recipe import load_recipe, run
 from zoo.registry import INDEX
 
 ROOT = Path(__file__).parents[1]
@@ -35,8 +36,8 @@ PUBLISHED = (
 )
 
 
-def publish(name: str, *, smoke: bool) -> None:
-    """Run one recipe and move what it saved into ``model_cards/``."""
+def publish(name: str, *, smoke: bool, again: bool = False) -> None:
+    """Run one recipe, or take the generator that is there again, and move what was saved into ``model_cards/``."""
     from zoo.data.catalog import dataset_info
 
     recipe = load_recipe(name)
@@ -44,7 +45,8 @@ def publish(name: str, *, smoke: bool) -> None:
         raise ArtifactError(f"the terms of {recipe.data.name} do not allow weights to be published; run its recipe")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made"
-        recipe.run_arguments(["--out", str(made), *(["--smoke"] if smoke else [])])
+        chosen = recipe.parse(["--out", str(made), *(["--smoke"] if smoke else [])])
+        run(chosen, recipe, zoo.load(str(CARDS / name)) if again else None)
         opened = open_artifact(made)
         opened.verify()
         target = CARDS / name
@@ -76,11 +78,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="recipes; all published ones by default")
     parser.add_argument("--index", action="store_true", help="only write index.json anew")
+    parser.add_argument("--measure", action="store_true", help="evaluate what is there anew, and train nothing")
     parser.add_argument("--smoke", action="store_true", help="with the recipes' tiny settings, to try this script")
     options = parser.parse_args()
     for name in [] if options.index else options.names or PUBLISHED:
         print(f"== {name} (zoo {zoo.__version__})", file=sys.stderr)
-        publish(name, smoke=options.smoke)
+        publish(name, smoke=options.smoke, again=options.measure)
     write_index()
 
 

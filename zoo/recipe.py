@@ -245,7 +245,7 @@ class Result:
     report: "Report | None"
 
 
-def run(chosen: Any, recipe: Recipe) -> Result:
+def run(chosen: Any, recipe: Recipe, fitted: "Generator | None" = None) -> Result:
     """Fit, evaluate on held-out data and save.
 
     Parameters
@@ -254,6 +254,8 @@ def run(chosen: Any, recipe: Recipe) -> Result:
         An instance of what :meth:`Recipe.choices` makes.
     recipe
         The recipe it came from.
+    fitted
+        A generator that the recipe made before, to be evaluated and saved anew; None fits one.
     """
     from zoo.artifact import check_target
     from zoo.say import say
@@ -261,14 +263,15 @@ def run(chosen: Any, recipe: Recipe) -> Result:
     data: Data = chosen.data
     name = dataclasses.replace(recipe, data=data).name
     folder = Path(chosen.out) if chosen.out else Path("out") / name
-    generator: Generator = chosen.generator
+    generator: Generator = chosen.generator if fitted is None else fitted
     check_target(folder, overwrite=chosen.overwrite)  # now, and not after an hour of training
     train, holdout, target, private = _load(data, generator.form, chosen.seed)
     if chosen.evaluate.enabled:
         target = _target(chosen, recipe, target, generator.form.infer(train).names)
-    say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
-    schema = generator.form.infer(train).replace(private=True) if private else None
-    generator.fit(train, schema=schema, seed=chosen.seed, train=chosen.train)
+    if fitted is None:
+        say(f"{name}: fitting on {generator.form.length(train):,} samples, {generator.form.length(holdout):,} held out")
+        schema = generator.form.infer(train).replace(private=True) if private else None
+        generator.fit(train, schema=schema, seed=chosen.seed, train=chosen.train)
     if int(os.environ.get("RANK", "0")) > 0:  # the main process alone evaluates and saves
         return Result(folder, generator, None)
     if generator.training:

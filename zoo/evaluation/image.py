@@ -46,7 +46,7 @@ class ImageKit(Kit):
     """Images of one size: an ``ImageBatch``; the target can only be ``"label"``."""
 
     modality = "image"
-    naive = "independent pixels"
+    naive = "class means, pixels alone"
 
     def __init__(self, schema: Schema | None) -> None:
         self.schema = schema
@@ -76,13 +76,27 @@ class ImageKit(Kit):
         return data[index]
 
     def independent(self, data: ImageBatch, n: int, rng: np.random.Generator) -> ImageBatch:
-        """Every pixel, and the label, drawn alone from its place in the training images."""
+        """A class as often as it occurs, and every pixel drawn alone from its place in the training images of it.
+
+        On average these are the means of the classes; without labels, the mean image.
+        """
         flat = data.pixels.reshape(len(data), -1)
+        drawn = np.zeros(n, dtype=np.int64)
+        members, start = (
+            np.arange(len(data)),
+            np.array([0, len(data)]),
+        )  # training images by class, and where one begins
+        labels = None
+        if data.labels is not None:
+            labels = data.labels[rng.integers(len(data), size=n)]
+            drawn, members = labels - data.labels.min(), np.argsort(data.labels, kind="stable")
+            start = np.concatenate([[0], np.cumsum(np.bincount(data.labels - data.labels.min()))])
         out = np.empty((n, flat.shape[1]), dtype=np.uint8)
-        for start in range(0, n, 1024):
-            rows = rng.integers(len(flat), size=(min(1024, n - start), flat.shape[1]))
-            out[start : start + len(rows)] = np.take_along_axis(flat, rows, axis=0)
-        labels = None if data.labels is None else data.labels[rng.integers(len(data), size=n)]
+        for first in range(0, n, 1024):
+            of = drawn[first : first + 1024]
+            low, high = start[of][:, None], start[of + 1][:, None]
+            rows = members[rng.integers(low, high, size=(len(of), flat.shape[1]))]
+            out[first : first + len(of)] = np.take_along_axis(flat, rows, axis=0)
         return ImageBatch(out.reshape(n, *data.pixels.shape[1:]), labels, data.classes)
 
     def features(self, *parts: ImageBatch, without: str | None = None) -> Features:

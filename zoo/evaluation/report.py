@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 2
+_PARTS = ("train", "synthetic", "holdout")
 _ADDED = frozenset({"floor", "modalities", "needs", "cost"})  # fields of a score that reports of form 1 lack
 # Other names by which a score is known; a report has each once.
 ALIASES = {"fidelity.c2st_auc": "detection.c2st_auc"}
@@ -167,7 +168,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of :meth:`to_dict`.
+        """Inverse of :meth:`to_dict`; of the ``metrics.json`` of an artifact too, which has no samples and timings.
 
         Raises
         ------
@@ -181,6 +182,8 @@ class Report:
             raise DataError(f"the report has form {found}, this zoo reads up to {SCHEMA_VERSION}; update the zoo")
         try:
             scores = tuple(_score(s) for s in data["scores"])
+            data = {"seconds": 0.0, "views": {}, **data}
+            data["rows"] = {k: data["rows"][k] for k in (*_PARTS, *data["rows"]) if k in data["rows"]}  # JSON may sort
             values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name not in ("scores", "notes")}
             return cls(scores=scores, notes=tuple(data.get("notes", ())), **values)
         except (KeyError, TypeError, AttributeError) as error:

@@ -29,7 +29,7 @@ class TextKit(Kit):
     """Texts: a data frame whose schema names the text column and the fields."""
 
     modality = "text"
-    naive = "shuffled words"
+    naive = "bigram text"
 
     def __init__(self, schema: Schema | None) -> None:
         if schema is None:
@@ -64,13 +64,25 @@ class TextKit(Kit):
         return Texts(data.texts[index], data.fields.take(index))
 
     def independent(self, data: Texts, n: int, rng: np.random.Generator) -> Texts:
-        """As many words as in real texts, each drawn alone from all words; the fields drawn alone too."""
-        split = pd.Series(data.texts).str.split()
-        words = split.explode().dropna().to_numpy(dtype=object)
-        lengths = split.map(len).to_numpy()[rng.integers(len(data.texts), size=n)]
-        drawn = pd.Series(words[rng.integers(max(len(words), 1), size=lengths.sum())] if len(words) else [])
-        joined = drawn.groupby(np.repeat(np.arange(n), lengths)).agg(" ".join)
-        texts = joined.reindex(range(n), fill_value="").to_numpy(dtype=object)
+        """Bigram texts: each word as often as it follows the one before it in real texts; the fields drawn alone."""
+        words = [
+            ["", *text.split()] for text in data.texts
+        ]  # "" is where a text begins, and what follows its last word
+        codes, known = pd.factorize(np.array([w for text in words for w in text], dtype=object))
+        order = np.argsort(codes, kind="stable")
+        follows = np.append(codes[1:], 0)[order]  # by the word before; the first code is that of ""
+        start = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(known)))])
+        now = np.zeros(n, dtype=np.int64)
+        written: list[np.ndarray] = []
+        for _ in range(max(map(len, words)) - 1):
+            now = follows[rng.integers(start[now], start[now + 1])]
+            now[(written[-1] == 0) if written else slice(0)] = 0  # what has ended stays so
+            if not now.any():
+                break
+            written.append(now)
+        texts = np.array([""] * n, dtype=object)
+        for step in written:
+            texts = np.where(step > 0, texts + np.where(texts == "", "", " ") + known[step], texts)
         return Texts(texts, data.fields.independent(n, rng))
 
     def _tfidf(self, parts: tuple[Texts, ...]) -> list[Any]:
