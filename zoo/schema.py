@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -181,13 +182,20 @@ class Column:
         LookupError
             If the column has no such category.
         """
-        key = _key(value)
-        for code, category in enumerate(self.categories):
-            if _key(category) == key:
-                return code
+        try:
+            code = self._code_by_key.get(_key(value))
+        except TypeError:  # a value that cannot be hashed is no category
+            code = None
+        if code is not None:
+            return code
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
         raise LookupError(f"{value!r} is no category of {self.name!r}; {nearest(str(value), self.categories)}")
+
+    @cached_property
+    def _code_by_key(self) -> dict[tuple[bool, Any], int]:
+        """Codes of the categories; of equal ones the first."""
+        return {_key(c): code for code, c in reversed(list(enumerate(self.categories)))}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or YAML; fields at their defaults are left out."""
