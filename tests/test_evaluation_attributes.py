@@ -12,6 +12,7 @@ from zoo.evaluation.intervals import excess_risk, fisher_p_value, mcnemar_p_valu
 from zoo.evaluation.linking import column_distances, gower_scale, guesses, links, right
 from zoo.evaluation.report import Report
 from zoo.evaluation.singling_out import Condition, Counter, blind, multivariate, univariate
+from zoo.evaluation.verdict import verdict
 from zoo.evaluation.table import Table, encode_tables
 
 N = 1_500
@@ -136,6 +137,9 @@ def test_values_that_occur_once_single_out_even_in_independent_columns() -> None
     """A column that is drawn from training values repeats an income to the cent."""
     report = zoo.evaluate(TRAIN, independent(TRAIN, N), holdout=HOLDOUT, metrics=RISKS[0])
     assert report[RISKS[0]].interval[0] > 0.3
+    told = verdict(report)  # no more than single columns give away, which says nothing of people
+    assert told.risk == "low" and "as independent columns of the same values would" in told.because[0]
+    assert verdict(zoo.evaluate(TRAIN, TRAIN, holdout=HOLDOUT, metrics=RISKS)).risk == "high"
     other = zoo.evaluate(TRAIN, people(N, 2), holdout=HOLDOUT, metrics=RISKS[0])[RISKS[0]]
     assert other.value < 0.1 and other.details["p_value"] > 0.001
 

@@ -25,6 +25,9 @@ _EXCESS = {
     "privacy.linkability": "links two sources on the same person",
     "privacy.attribute_inference": "reveals an attribute of people who are otherwise known",
 }
+# Looks at one column at a time, so independent columns that repeat the real values reach all that it can reach: what is
+# no more than that is no sign that a generator knows people, only that exact values were repeated.
+_BY_VALUES = "privacy.singling_out_univariate"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,11 @@ def _evidence(report: "Report") -> Iterator[Evidence]:
         if score is not None and score.value is not None and score.interval is not None:
             clear = score.details["p_value"] <= CLEAR and score.interval[0] > 0
             level = 1 if not clear else 3 if score.value > 0.1 else 2
-            yield Evidence(level, f"an attacker {what} in {_share(score.value)} of cases beyond chance")
+            text = f"an attacker {what} in {_share(score.value)} of cases beyond chance"
+            naive = score.anchors.get("naive")
+            if level > 1 and name == _BY_VALUES and naive is not None and score.interval[0] <= naive:
+                level, text = 1, f"{text}, as independent columns of the same values would ({_share(naive)})"
+            yield Evidence(level, text)
     shadow = report.get("privacy.shadow_auc")
     if shadow is not None and shadow.value is not None and shadow.interval is not None:
         level = 1 if shadow.interval[0] <= 0.5 else 3 if shadow.value > 0.6 else 2
