@@ -12,8 +12,8 @@ from zoo.evaluation.intervals import excess_risk, fisher_p_value, mcnemar_p_valu
 from zoo.evaluation.linking import column_distances, gower_scale, guesses, links, right
 from zoo.evaluation.report import Report
 from zoo.evaluation.singling_out import Condition, Counter, blind, multivariate, univariate
-from zoo.evaluation.verdict import verdict
 from zoo.evaluation.table import Table, encode_tables
+from zoo.evaluation.verdict import verdict
 
 N = 1_500
 RISKS = ["privacy.singling_out_univariate", "privacy.singling_out_multivariate", "privacy.linkability"]
