@@ -206,3 +206,13 @@ def test_a_table_of_ones_own_has_no_target_of_the_recipes(tmp_path: Path, caplog
     with pytest.raises(DataError, match=r"--evaluate\.target bb is no column of the data"):
         recipe.run_arguments([*own, "--overwrite", "--evaluate.target", "bb"])
     assert recipe.run_arguments([*own, "--overwrite", "--evaluate.target", "b"]).report.get("utility.tstr_auc").value
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [("--train.epochs", "a whole number or None"), ("--generator.beta", "a number"), ("--seed", "a whole number")],
+)
+def test_a_word_where_a_number_belongs_is_one_plain_line(option: str, wanted: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_recipe("tabular/tvae/adult_sample").parse([option, "many"])
+    assert str(refused.value) == f"{option}: 'many' is no value for it; give {wanted}"

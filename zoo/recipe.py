@@ -220,6 +220,17 @@ def _refuse_unknown(arguments: Sequence[str], choices: Any) -> None:
             raise ConfigError(f"no field {argument.partition('=')[0]}; {nearest(argument.partition('=')[0], flags)}")
 
 
+_WORDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a text", "PATH": "a path"} | {
+    "invalid literal for int() with base 10:": "a whole number",
+    "could not convert string to float:": "a number",
+}
+# What tyro says of a value of the wrong type: in its own words, or in Python's.
+_REFUSALS = (
+    r"no type matching (?P<types>\S+) could be instantiated from \['?(?P<given>.*?)'?\]\.",
+    r"(?P<types>invalid literal for int\(\) with base 10:|could not convert string to float:) '(?P<given>.*)'",
+)
+
+
 def _one_line(complaint: str) -> str:
     """The message in tyro's box, without box, help text and advice."""
     text = re.sub(r"^[\s│╭╰─╮╯]*|[\s│╮╯]*$", "", complaint, flags=re.MULTILINE)
@@ -229,7 +240,14 @@ def _one_line(complaint: str) -> str:
             break
         if line and not line.endswith("─"):  # the box's title
             lines.append(line)
-    return re.sub(r"^Error parsing (\w+): (?=\1: )", "", " ".join(lines))
+    said = re.sub(r"^Error parsing (\w+): (?=\1: )", "", " ".join(lines))
+    for pattern in _REFUSALS:
+        refused = re.fullmatch(r"Error parsing (\S+): " + pattern, said)
+        if refused is not None:
+            types, given = refused["types"], refused["given"]
+            words = [_WORDS.get(t.strip("{}"), t.strip("{}")) for t in types.split("|")][::-1]
+            return f"{refused[1]}: {given!r} is no value for it; give {' or '.join(words)}"
+    return said
 
 
 def _fields(instance: Any) -> dict[str, Any]:
