@@ -1,0 +1,160 @@
+"""A network that unmasks digits: the distribution of every one that is masked, given the others, in one evaluation.
+
+References: J. Austin et al., "Structured Denoising Diffusion Models in Discrete State-Spaces", NeurIPS 2021, arXiv
+2107.03006 (the absorbing state); E. Hoogeboom et al., "Autoregressive Diffusion Models", ICLR 2022, arXiv 2110.02037
+(the bound as an expectation over orders and places). What is not masked is summed, one learned vector a value; residual
+layers that all digits share look at the sum, and each digit has a small layer and its logits of its own. Trained here,
+sampled from in NumPy by :mod:`zoo.nn.denoiser_sampler`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.nn.dense import publishable
+from zoo.training.schedule import warmup_cosine
+
+
+class MaskDenoiser(nn.Module):
+    """Logits of each of D digits, of sizes K_1 to K_D (T in all), given those that are not masked.
+
+    Parameters
+    ----------
+    sizes
+        Number of values of each digit.
+    hidden
+        H, width of the shared layers.
+    inner
+        M, width of the layer that each digit has to itself.
+    blocks
+        L residual blocks of two layers.
+    dropout
+        Share of the numbers within blocks and of the inner layers that is dropped in training.
+    """
+
+    first: Tensor  # (D,): where each digit's values begin among all T
+
+    def __init__(self, sizes: list[int], hidden: int, inner: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        columns, total = len(sizes), sum(sizes)
+        self.sizes = sizes
+        self.dropout = dropout
+        self.embed = nn.Parameter(torch.randn(total, hidden) / columns**0.5)
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.enter = nn.Parameter(torch.randn(blocks, hidden, hidden) * (2 / hidden) ** 0.5)
+        self.enter_bias = nn.Parameter(torch.zeros(blocks, hidden))
+        self.leave = nn.Parameter(torch.zeros(blocks, hidden, hidden))  # training begins with no block at all
+        self.leave_bias = nn.Parameter(torch.zeros(blocks, hidden))
+        self.inner = nn.Parameter(torch.randn(columns, hidden, inner) * (2 / hidden) ** 0.5)
+        self.inner_bias = nn.Parameter(torch.zeros(columns, inner))
+        self.head = nn.Parameter(torch.randn(total, inner) * 0.5 / inner**0.5)
+        self.head_bias = nn.Parameter(torch.zeros(total))
+        starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+        self.register_buffer("first", torch.from_numpy(starts), persistent=False)
+
+    @torch.no_grad()
+    def start_at(self, codes: Tensor) -> None:
+        """Set the last biases so that training begins at the marginals of ``codes (n, D)``."""
+        for bias, column in zip(self.head_bias.split(self.sizes), codes.T, strict=True):
+            counts = torch.bincount(column, minlength=len(bias)) + 1.0  # (K,)
+            bias.copy_((counts / counts.sum()).log())
+
+    def published(self) -> dict[str, np.ndarray]:
+        """The weights by name, in half precision where it can hold them."""
+        return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
+
+    def nll(self, codes: Tensor, seen: Tensor) -> Tensor:
+        """Negative log likelihood ``(D, B)`` of each digit of codes ``(B, D)`` given those that are ``seen (B, D)``."""
+        hidden = F.embedding_bag(  # (B, H)
+            codes + self.first, self.embed, mode="sum", per_sample_weights=seen.to(self.embed.dtype)
+        )
+        hidden = hidden + self.bias
+        layers = (self.enter, self.enter_bias, self.leave, self.leave_bias)
+        for enter, enter_bias, leave, leave_bias in zip(*layers, strict=True):
+            within = torch.relu(torch.addmm(enter_bias, torch.relu(hidden), enter))  # (B, H)
+            within = F.dropout(within, self.dropout, self.training)
+            hidden = hidden + torch.addmm(leave_bias, within, leave)  # (B, H)
+        top = torch.relu(hidden).expand(len(self.sizes), -1, -1)  # (D, B, H)
+        inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], top, self.inner))  # (D, B, M)
+        inner = F.dropout(inner, self.dropout, self.training)
+        parts = zip(
+            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
+        )
+        losses = [
+            F.cross_entropy(torch.addmm(bias, mine, head.T), target, reduction="none")
+            for mine, target, head, bias in parts
+        ]
+        return torch.stack(losses)  # (D, B)
+
+
+def draw_masks(rows: int, owner: Tensor, place: Tensor, fixed: float) -> Tensor:
+    """Which digits each row shows, ``bool (rows, D)``: a beginning, of even length, of an order of the digits.
+
+    A share ``fixed`` of the rows has the order ``place (D,)`` in which rows are sampled; the others have an order of
+    the columns of their own each. Digits with one ``owner (D,)``, those of one column, show up most significant first:
+    what they leave open is how exactly a number is known.
+    """
+    digits, columns, device = len(owner), int(owner[-1]) + 1, owner.device
+    rank = torch.rand(rows, columns, device=device).argsort(1).argsort(1)  # (rows, C)
+    order = rank[:, owner] * digits + torch.arange(digits, device=device)  # (rows, D), distinct
+    order[: round(fixed * rows)] = place
+    order = order.argsort(1).argsort(1)
+    spread = (torch.arange(rows, device=device) + torch.rand(rows, device=device)) / rows  # even over the batch
+    length = (spread[torch.randperm(rows, device=device)] * digits).long().clamp(max=digits - 1)
+    return order < length[:, None]
+
+
+class Training(pl.LightningModule):
+    """What is minimised: the bound of the negative log likelihood, over random masks; validated in the fixed order.
+
+    Parameters
+    ----------
+    network
+        Trained in place.
+    owner
+        The column that each digit belongs to.
+    place
+        The place of each digit in the order of sampling.
+    rate
+        Learning rate of Adam.
+    fixed
+        Share of the rows that show a beginning of the order of sampling.
+    decay
+        Weight decay (decoupled).
+    """
+
+    owner: Tensor  # (D,)
+    place: Tensor  # (D,)
+
+    def __init__(
+        self, network: MaskDenoiser, owner: list[int], place: list[int], rate: float, fixed: float, decay: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.rate = rate
+        self.fixed = fixed
+        self.decay = decay
+        self.register_buffer("owner", torch.tensor(owner), persistent=False)
+        self.register_buffer("place", torch.tensor(place), persistent=False)
+
+    def _loss(self, codes: Tensor, fixed: float) -> Tensor:
+        seen = draw_masks(len(codes), self.owner, self.place, fixed)  # (B, D)
+        hidden = (~seen).to(torch.float32)  # (B, D)
+        nll = (self.network.nll(codes, seen).T * hidden).sum(1) / hidden.sum(1)  # (B,)
+        return nll.mean() * len(self.owner)  # a mean over what is masked stands for all digits
+
+    def training_step(self, batch: tuple[Tensor], index: int) -> Tensor:
+        loss = self._loss(batch[0].long(), self.fixed)
+        self.log("loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor], index: int) -> None:
+        self.log("val_loss", self._loss(batch[0].long(), 1.0))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay, fused=True)
+        return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.01)
