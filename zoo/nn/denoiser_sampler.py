@@ -33,7 +33,13 @@ class DenoiserSampler(ColumnSampler):
     """
 
     def __init__(
-        self, digits: CodeDigits, hidden: int, inner: int, blocks: int, step: np.ndarray, arrays: Mapping[str, np.ndarray]
+        self,
+        digits: CodeDigits,
+        hidden: int,
+        inner: int,
+        blocks: int,
+        step: np.ndarray,
+        arrays: Mapping[str, np.ndarray],
     ) -> None:
         self._blocks = blocks
         self._step = step

@@ -5,45 +5,114 @@ What families share whose network gives each digit's distribution given any othe
 then the rest.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from zoo.conditions import Condition, Conditions
+from zoo.config import Range
 from zoo.data.binned_columns import BinnedColumns
 from zoo.data.digit_columns import DigitColumns
+from zoo.generator import Generator, Option
 from zoo.nn.column_sampler import Admitted, ColumnSampler
+from zoo.nn.dense import publishable
+from zoo.random import check_seed, isolated_rng
+
+if TYPE_CHECKING:
+    from zoo.training.config import TrainConfig
 
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
 
 
-@dataclass(frozen=True)
-class DigitDraws:
-    """Draws of a fitted network.
+class DigitGenerator(Generator):
+    """A generator of tables whose state is their columns as digits and one network over these.
 
-    Parameters
-    ----------
-    columns
-        The table's columns as digits.
-    sampler
-        The network.
+    A family writes :meth:`_new_columns`, :meth:`_train` and :meth:`_make_sampler`.
     """
 
-    columns: DigitColumns
-    sampler: ColumnSampler
+    default_block_size: ClassVar[int] = 32_768
+    options: ClassVar[Mapping[str, Option]] = {
+        "temperature": Option(1.0, Annotated[float, Range(0.01, 10)], "below 1 likelier values, above 1 rarer ones")
+    }
 
-    def sample(
-        self, n: int, conditions: Conditions, rng: np.random.Generator, *, temperature: float = 1.0
+    _columns: DigitColumns
+    _sampler: ColumnSampler
+
+    @abstractmethod
+    def _new_columns(self) -> DigitColumns:
+        """The columns, not fitted yet."""
+
+    @abstractmethod
+    def _train(
+        self,
+        digits: np.ndarray,
+        rng: np.random.Generator,
+        train: "TrainConfig",
+        weights: Mapping[str, np.ndarray] | None,
+    ) -> dict[str, Any]:
+        """Train on digits ``(n, D)``, from ``weights`` or from new ones; set ``_sampler``; what training recorded."""
+
+    @abstractmethod
+    def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
+        """The network of the columns, by its weights; ValueError where they do not fit."""
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """All columns that are learned."""
+        return self._columns.names
+
+    # Learning
+
+    def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
+        self._columns = self._new_columns()
+        digits = self._columns.fit(self._columns.binned.codec.encode(data))  # (n, D)
+        if not self._columns.names:  # nothing but constants and identifiers
+            return {"epochs": 0, "steps": 0}
+        return self._train(digits, rng, train, None)
+
+    def update(self, data: Any, *, seed: int = 0, train: "TrainConfig | None" = None) -> Self:
+        """Go on learning from new rows of the same schema, from the weights as they are.
+
+        Parameters
+        ----------
+        data
+            A table, or a ``datasets.Dataset``.
+        seed
+            The same seed gives the same generator.
+        train
+            Limits and choices of training.
+        """
+        from zoo.training.config import TrainConfig
+
+        self._require_ready()
+        table = self.form.coerce(data, self.schema)
+        self.form.check(table, self.schema)
+        if not self._columns.names:
+            return self
+        binned = self._columns.binned
+        digits = self._columns.split(binned.encode(binned.codec.encode(table)))  # (n, D)
+        rng = np.random.default_rng(np.random.SeedSequence(check_seed(seed)))
+        with isolated_rng():
+            self._training = self._train(digits, rng, train or TrainConfig(), self._sampler.arrays)
+        return self
+
+    # Sampling
+
+    def _sample_block(
+        self, n: int, conditions: Conditions, rng: np.random.Generator, options: Mapping[str, Any]
     ) -> pd.DataFrame:
-        """A table of n rows under conditions; logits are divided by ``temperature``."""
+        columns, temperature = self._columns, options["temperature"]
+        if not columns.names:
+            return columns.binned.decode(np.zeros((n, 0), dtype=np.int64), rng)
         if conditions:
             return self._sample_conditioned(n, conditions, rng, temperature)
-        digits = np.zeros((n, len(self.columns.digits.sizes)), dtype=np.int64)
-        self.sampler.draw(digits, (), range(digits.shape[1]), rng, temperature=temperature, alike=True)
-        return self.columns.binned.decode(self.columns.join(digits), rng)
+        digits = np.zeros((n, len(columns.digits.sizes)), dtype=np.int64)
+        self._sampler.draw(digits, (), range(digits.shape[1]), rng, temperature=temperature, alike=True)
+        return columns.binned.decode(columns.join(digits), rng)
 
     def _sample_conditioned(
         self, n: int, conditions: Conditions, rng: np.random.Generator, temperature: float
@@ -53,7 +122,7 @@ class DigitDraws:
         Where several columns are asked for sets or ranges, each is first drawn given those before it alone. Of some
         such draws for each sample one is chosen, by the probability that they left for what is asked.
         """
-        columns = self.columns
+        columns = self._columns
         asked = {name: _ask(columns.binned, condition, n) for name, condition in conditions.items()}
         codes = np.zeros((n, len(columns.names)), dtype=np.int64)
         given: list[int] = []
@@ -71,7 +140,7 @@ class DigitDraws:
             digits = self._draw_asked(digits, given, wanted, admitted, rng, temperature, alike)
             given += wanted
         rest = [j for j in range(digits.shape[1]) if j not in given]
-        self.sampler.draw(digits, given, rest, rng, temperature=temperature, alike=alike and not admitted)
+        self._sampler.draw(digits, given, rest, rng, temperature=temperature, alike=alike and not admitted)
         codes = columns.join(digits)  # (n, C)
         limits = {}
         for name, one in asked.items():
@@ -95,7 +164,7 @@ class DigitDraws:
         times = 1 if len(wanted) == 1 else _CANDIDATES  # one digit alone is drawn exactly
         many = np.repeat(digits, times, axis=0)  # (n * times, D)
         among = {c: a.repeat(times) for c, a in admitted.items()}
-        weight = self.sampler.draw(many, given, wanted, rng, admitted=among, temperature=temperature, alike=alike)
+        weight = self._sampler.draw(many, given, wanted, rng, admitted=among, temperature=temperature, alike=alike)
         if times == 1:
             return many
         if alike:
@@ -106,9 +175,13 @@ class DigitDraws:
         chosen = (mass <= rng.random((n, 1)) * mass[:, -1:]).sum(axis=1).clip(max=times - 1)
         return many[np.arange(n) * times + chosen]
 
-    def impute(self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
-        """All patterns of what is ``absent (m, C)`` at once; see :mod:`zoo.imputing`."""
-        columns, binned = self.columns, self.columns.binned
+    # Imputing and weighing
+
+    def _impute_rows(
+        self, values: Mapping[str, np.ndarray], absent: np.ndarray, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """All patterns of what is missing at once; see :mod:`zoo.imputing`."""
+        columns, binned = self._columns, self._columns.binned
         present = {}
         for c, name in enumerate(columns.names):
             if absent[:, c].any() and binned.schema[name].nullable and binned.sizes[name] > 1:
@@ -116,15 +189,41 @@ class DigitDraws:
                 weights[0, -1] = 0  # the last code is "missing"
                 present[columns.place(name)] = Admitted(weights)
         digits = columns.split(binned.encode(values))  # (m, D)
-        self.sampler.draw(digits, ~columns.spread(absent), range(digits.shape[1]), rng, admitted=present)
+        self._sampler.draw(digits, ~columns.spread(absent), range(digits.shape[1]), rng, admitted=present)
         return binned.decode(columns.join(digits), rng)
 
-    def log_prob(self, table: pd.DataFrame) -> np.ndarray:
-        """Natural logarithm of each row's probability, ``float64 (n,)``; numbers as ``BinnedColumns`` counts them."""
-        binned = self.columns.binned
+    def log_prob(self, data: Any) -> np.ndarray:
+        """Natural logarithm of each row's probability, its values drawn one by one: ``float64 (n,)``.
+
+        Numbers that are not rounded count by their density, the rest (categories, missing values, whole numbers, times,
+        decimals, point masses) by its probability. Identifiers, texts and constants do not count.
+        """
+        self._require_ready()
+        table = self.form.coerce(data, self.schema)
+        self.form.check(table, self.schema)
+        if not self._columns.names:
+            return np.zeros(len(table))
+        binned = self._columns.binned
         encoded = binned.codec.encode(table)
         codes = binned.encode(encoded)  # (n, C)
-        return self.sampler.log_probability(self.columns.split(codes)) + binned.log_within(encoded, codes)
+        return self._sampler.log_probability(self._columns.split(codes)) + binned.log_within(encoded, codes)
+
+    # State
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        out = {f"columns.{k}": v for k, v in self._columns.arrays().items()}
+        if self._columns.names:  # the weights were rounded when training ended
+            out |= {f"network.{k}": publishable(v) for k, v in self._sampler.arrays.items()}
+        return out
+
+    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        rest = {k: v for k, v in arrays.items() if not k.startswith("network.")}
+        self._columns = self._new_columns()
+        self._columns.set_arrays({k.removeprefix("columns."): v for k, v in rest.items()})
+        if self._columns.names:
+            self._sampler = self._make_sampler({k[8:]: v for k, v in arrays.items() if k not in rest})
+        elif len(rest) < len(arrays):
+            raise ValueError("there are weights and no columns")
 
 
 def _ask(columns: BinnedColumns, condition: Condition, n: int) -> "_Asked":
