@@ -43,7 +43,7 @@ def fitted() -> Diffusion:
 def small(widths: list[int], widest: int, step: list[int] | None = None) -> tuple[DenoiserSampler, MaskDenoiser]:
     torch.manual_seed(0)
     digits = CodeDigits(widths, widest)
-    network = MaskDenoiser(digits.sizes, 16, 8, 2, 0.0)
+    network = MaskDenoiser(digits.sizes, 16, 8, 2, 0.0, [0.0] * len(digits.sizes))
     with torch.no_grad():
         network.head.mul_(6)
         network.embed.mul_(2)

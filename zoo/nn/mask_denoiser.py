@@ -33,12 +33,17 @@ class MaskDenoiser(nn.Module):
     blocks
         L residual blocks of two layers.
     dropout
-        Share of the numbers within blocks and of the inner layers that is dropped in training.
+        Share of the numbers within blocks that is dropped in training.
+    inner_dropout
+        The same for the layer that each digit has to itself.
     """
 
     first: Tensor  # (D,): where each digit's values begin among all T
+    kept: Tensor  # (D, 1, 1): share of each digit's inner layer that is not dropped
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int, blocks: int, dropout: float) -> None:
+    def __init__(
+        self, sizes: list[int], hidden: int, inner: int, blocks: int, dropout: float, inner_dropout: list[float]
+    ) -> None:
         super().__init__()
         columns, total = len(sizes), sum(sizes)
         self.sizes = sizes
@@ -55,6 +60,7 @@ class MaskDenoiser(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(total))
         starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
         self.register_buffer("first", torch.from_numpy(starts), persistent=False)
+        self.register_buffer("kept", 1 - torch.tensor(inner_dropout)[:, None, None], persistent=False)
 
     @torch.no_grad()
     def start_at(self, codes: Tensor) -> None:
@@ -80,7 +86,8 @@ class MaskDenoiser(nn.Module):
             hidden = hidden + torch.addmm(leave_bias, within, leave)  # (B, H)
         top = torch.relu(hidden).expand(len(self.sizes), -1, -1)  # (D, B, H)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], top, self.inner))  # (D, B, M)
-        inner = F.dropout(inner, self.dropout, self.training)
+        if self.training:
+            inner = inner * ((torch.rand_like(inner) < self.kept) / self.kept)
         parts = zip(
             inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
         )
@@ -141,19 +148,22 @@ class Training(pl.LightningModule):
         self.register_buffer("owner", torch.tensor(owner), persistent=False)
         self.register_buffer("place", torch.tensor(place), persistent=False)
 
-    def _loss(self, codes: Tensor, fixed: float) -> Tensor:
-        seen = draw_masks(len(codes), self.owner, self.place, fixed)  # (B, D)
+    def _loss(self, codes: Tensor, seen: Tensor) -> Tensor:
         hidden = (~seen).to(torch.float32)  # (B, D)
         nll = (self.network.nll(codes, seen).T * hidden).sum(1) / hidden.sum(1)  # (B,)
         return nll.mean() * len(self.owner)  # a mean over what is masked stands for all digits
 
     def training_step(self, batch: tuple[Tensor], index: int) -> Tensor:
-        loss = self._loss(batch[0].long(), self.fixed)
+        codes = batch[0].long()  # (B, D)
+        loss = self._loss(codes, draw_masks(len(codes), self.owner, self.place, self.fixed))
         self.log("loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor], index: int) -> None:
-        self.log("val_loss", self._loss(batch[0].long(), 1.0))
+        codes, digits = batch[0].long(), len(self.owner)  # (B, D)
+        # The same beginnings in every epoch, so that losses differ by the weights alone.
+        length = torch.arange(len(codes), device=codes.device) % digits  # (B,)
+        self.log("val_loss", self._loss(codes, self.place < length[:, None]))
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay, fused=True)

@@ -1,6 +1,36 @@
-"""Masked diffusion: a table's values appear step by step, by one deep network that sees what has appeared.
+"""Masked diffusion: a row's values appear step by step, drawn by one deep network that sees what has appeared.
 
-References: (to be completed with measurements)
+References: J. Shi et al., "TabDiff: a Mixed-type Diffusion Model for Tabular Data Generation", ICLR 2025, arXiv
+2410.20626 (diffusion of tables, categories by masks); J. Austin et al., "Structured Denoising Diffusion Models in
+Discrete State-Spaces", NeurIPS 2021, arXiv 2107.03006 (the absorbing state); E. Hoogeboom et al., "Autoregressive
+Diffusion Models", ICLR 2022, arXiv 2110.02037 (with a step for each value nothing is taken as independent).
+
+Categories, bins of numbers and missing values are masked and unmasked alike; a number of many bins is two digits, the
+coarser of which appears first, so that a half-masked number is a blurred one. Residual layers that all columns share
+look at the sum of what has appeared, one learned vector a value; each column has a layer of its own on top. Half of the
+masks in training are beginnings of the order of sampling, half of random ones: any columns can be given. Choices, on
+6,500 rows of Adult held out from the training rows (ln likelihood a row, pair trends, AUC of a classifier that tells
+samples from real rows; one seed each):
+
+- *Numbers by masks, not by Gaussian noise.* Normal scores with noise, as TabDiff has them, and a network that gives
+  the chances of the 256 bins behind it: 0.963 and 0.603 in 8 steps, 0.974 and 0.558 in 16; digits by masks in 16:
+  0.985 and 0.539, for a third of the time of sampling. On Magic, numbers throughout and held-out rows of its own: noise
+  0.838 in 24 steps, masks 0.663 in 21, after as much training.
+- *Few steps.* Values that appear in one step are drawn independently. 8 steps, two neighbours at a time: 0.919 and
+  0.896; 8 steps, those together that have the least mutual information: 0.977 and 0.554. So ``steps`` are planned, and
+  the default leaves a step to each digit of tables like Adult (16 digits).
+- *Restraint.* Dropout and decay of 0.1, width 256, 3,000 updates: -20.56, 0.985, 0.539; rows of training are likelier
+  than others by 0.56. Dropout 0.3 and decay 0.5, width 192, 2,500 updates: -20.58, 0.979, 0.552, by 0.23: what is left
+  of it are numbers of many values, but exact relations between narrow columns are blurred. Dropout 0.3 where columns
+  have more than 32 values and 0.05 in the own layers of the others, decay 0.3, 4,000 updates: -20.50, 0.985, 0.532, by
+  0.31.
+
+FIGURES
+
+Best at: mixed tables of ten thousand rows and more, on an accelerator above all (training does not grow with the rows;
+wider and deeper by ``hidden`` and ``blocks``); conditions on any columns, gaps, likelihoods and updates, as
+``tabular/autoregressive``; samples without importing torch. Worst at: tables of many numbers that depend closely on
+each other, which bins blur (use ``tabular/boosted``), and small tables (use ``tabular/gaussian_copula``).
 """
 
 from collections.abc import Mapping
@@ -19,12 +49,15 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
-_STEPS = 3000  # of training, as far as they are not more than
-_BATCH = 512
-_RATE = 2e-3
+_STEPS = 4000  # of training, as far as they are no more epochs than
+_EPOCHS = 70  # which the rate has to fall in: later is too late, and rows are learned by heart
+_BATCH = (64, 512)  # rows, a fortieth of the table's
+_RATE = 3e-3
 _FIXED = 0.5  # share of the masks that are those of sampling
-_DECAY = 0.5  # of weights
-_DROPOUT = 0.2
+_DECAY = 0.3  # of weights
+_DROPOUT = 0.3  # of what all columns share, and of the own layers of columns of many values
+_NARROW_DROPOUT = 0.05  # of the own layers of the others
+_MANY = 32  # values
 
 
 @dataclass(kw_only=True, eq=False)
@@ -75,13 +108,21 @@ class Diffusion(DigitGenerator):
             self._step = self._plan(digits, rng)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        network = MaskDenoiser(layout.sizes, self.hidden, self.inner, self.blocks, _DROPOUT)
+        drop = [_DROPOUT if layout.widths[c] > _MANY else _NARROW_DROPOUT for c in layout.owner]
+        network = MaskDenoiser(layout.sizes, self.hidden, self.inner, self.blocks, _DROPOUT, drop)
         if weights is None:
             network.start_at(torch.from_numpy(digits))
         else:
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         steps, rate = (_STEPS, _RATE) if weights is None else (_STEPS // 4, _RATE / 3)
-        train = with_budget(train, len(digits), steps=steps, batch_size=_BATCH, learning_rate=rate)
+        train = with_budget(
+            train,
+            len(digits),
+            steps=steps,
+            batch_size=int(np.clip(len(digits) // 40, *_BATCH)),
+            learning_rate=rate,
+            epochs=_EPOCHS,
+        )
         place = np.argsort(np.argsort(self._step, kind="stable")).tolist()
         module = Training(network, layout.owner, place, train.learning_rate or _RATE, _FIXED, _DECAY)
         data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
