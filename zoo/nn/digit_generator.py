@@ -23,6 +23,9 @@ from zoo.nn.dense import publishable
 from zoo.random import check_seed, isolated_rng
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from zoo.nn.column_network import DigitNetwork
     from zoo.training.config import TrainConfig
 
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
@@ -31,7 +34,7 @@ _CANDIDATES = 8  # drawn for each sample where several columns are asked for set
 class DigitGenerator(Generator):
     """A generator of tables whose state is their columns as digits and one network over these.
 
-    A family writes :meth:`_new_columns`, :meth:`_train` and :meth:`_make_sampler`.
+    A family writes the methods that are abstract here.
     """
 
     default_block_size: ClassVar[int] = 32_768
@@ -47,14 +50,20 @@ class DigitGenerator(Generator):
         """The columns, not fitted yet."""
 
     @abstractmethod
-    def _train(
-        self,
-        digits: np.ndarray,
-        rng: np.random.Generator,
-        train: "TrainConfig",
-        weights: Mapping[str, np.ndarray] | None,
-    ) -> dict[str, Any]:
-        """Train on digits ``(n, D)``, from ``weights`` or from new ones; set ``_sampler``; what training recorded."""
+    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        """Decide what has to be known before the network is made, from digits ``(n, D)``."""
+
+    @abstractmethod
+    def _new_network(self) -> "DigitNetwork":
+        """The network, not trained yet."""
+
+    @abstractmethod
+    def _training_of(self, network: Any, rate: float) -> "pl.LightningModule":
+        """How a network is trained, at a learning rate."""
+
+    @abstractmethod
+    def _resolve(self, train: "TrainConfig", rows: int, *, fresh: bool) -> "TrainConfig":
+        """What the caller left open; ``fresh`` unless training goes on from weights."""
 
     @abstractmethod
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
@@ -72,6 +81,7 @@ class DigitGenerator(Generator):
         digits = self._columns.fit(self._columns.binned.codec.encode(data))  # (n, D)
         if not self._columns.names:  # nothing but constants and identifiers
             return {"epochs": 0, "steps": 0}
+        self._plan(digits, rng)
         return self._train(digits, rng, train, None)
 
     def update(self, data: Any, *, seed: int = 0, train: "TrainConfig | None" = None) -> Self:
@@ -99,6 +109,34 @@ class DigitGenerator(Generator):
         with isolated_rng():
             self._training = self._train(digits, rng, train or TrainConfig(), self._sampler.arrays)
         return self
+
+    def _train(
+        self,
+        digits: np.ndarray,
+        rng: np.random.Generator,
+        train: "TrainConfig",
+        weights: Mapping[str, np.ndarray] | None,
+    ) -> dict[str, Any]:
+        """Train on digits ``(n, D)``, from ``weights`` or from new ones."""
+        import torch
+
+        from zoo.training import fit
+        from zoo.training.loader import TensorDataModule
+
+        seed = int(rng.integers(2**31))
+        torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
+        network = self._new_network()
+        if weights is None:
+            network.start_at(torch.from_numpy(digits))
+        else:
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        train = self._resolve(train, len(digits), fresh=weights is None)
+        assert train.learning_rate is not None
+        module = self._training_of(network, train.learning_rate)
+        data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
+        result = fit(module, data, train, seed=seed)
+        self._sampler = self._make_sampler(network.published())
+        return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     # Sampling
 

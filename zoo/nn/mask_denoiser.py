@@ -9,27 +9,22 @@ sampled from in NumPy by :mod:`zoo.nn.denoiser_sampler`.
 
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.nn.dense import publishable
+from zoo.nn.column_network import DigitNetwork
 from zoo.training.schedule import warmup_cosine
 
 
-class MaskDenoiser(nn.Module):
-    """Logits of each of D digits, of sizes K_1 to K_D (T in all), given those that are not masked.
+class MaskDenoiser(DigitNetwork):
+    """Logits of each of D digits given those that are not masked.
 
     Parameters
     ----------
-    sizes
-        Number of values of each digit.
-    hidden
-        H, width of the shared layers.
-    inner
-        M, width of the layer that each digit has to itself.
+    sizes, hidden, inner
+        As of :class:`~zoo.nn.column_network.DigitNetwork`; the shared layers are of width H too.
     blocks
         L residual blocks of two layers.
     dropout
@@ -38,40 +33,30 @@ class MaskDenoiser(nn.Module):
         The same for the layer that each digit has to itself.
     """
 
-    first: Tensor  # (D,): where each digit's values begin among all T
+    bias: Tensor  # (H,)
+    enter: Tensor  # (L, H, H)
+    enter_bias: Tensor  # (L, H)
+    leave: Tensor  # (L, H, H)
+    leave_bias: Tensor  # (L, H)
     kept: Tensor  # (D, 1, 1): share of each digit's inner layer that is not dropped
 
     def __init__(
         self, sizes: list[int], hidden: int, inner: int, blocks: int, dropout: float, inner_dropout: list[float]
     ) -> None:
-        super().__init__()
-        columns, total = len(sizes), sum(sizes)
-        self.sizes = sizes
+        super().__init__(
+            sizes,
+            hidden,
+            inner,
+            lambda: {
+                "bias": torch.zeros(hidden),
+                "enter": torch.randn(blocks, hidden, hidden) * (2 / hidden) ** 0.5,
+                "enter_bias": torch.zeros(blocks, hidden),
+                "leave": torch.zeros(blocks, hidden, hidden),  # training begins with no block at all
+                "leave_bias": torch.zeros(blocks, hidden),
+            },
+        )
         self.dropout = dropout
-        self.embed = nn.Parameter(torch.randn(total, hidden) / columns**0.5)
-        self.bias = nn.Parameter(torch.zeros(hidden))
-        self.enter = nn.Parameter(torch.randn(blocks, hidden, hidden) * (2 / hidden) ** 0.5)
-        self.enter_bias = nn.Parameter(torch.zeros(blocks, hidden))
-        self.leave = nn.Parameter(torch.zeros(blocks, hidden, hidden))  # training begins with no block at all
-        self.leave_bias = nn.Parameter(torch.zeros(blocks, hidden))
-        self.inner = nn.Parameter(torch.randn(columns, hidden, inner) * (2 / hidden) ** 0.5)
-        self.inner_bias = nn.Parameter(torch.zeros(columns, inner))
-        self.head = nn.Parameter(torch.randn(total, inner) * 0.5 / inner**0.5)
-        self.head_bias = nn.Parameter(torch.zeros(total))
-        starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
-        self.register_buffer("first", torch.from_numpy(starts), persistent=False)
         self.register_buffer("kept", 1 - torch.tensor(inner_dropout)[:, None, None], persistent=False)
-
-    @torch.no_grad()
-    def start_at(self, codes: Tensor) -> None:
-        """Set the last biases so that training begins at the marginals of ``codes (n, D)``."""
-        for bias, column in zip(self.head_bias.split(self.sizes), codes.T, strict=True):
-            counts = torch.bincount(column, minlength=len(bias)) + 1.0  # (K,)
-            bias.copy_((counts / counts.sum()).log())
-
-    def published(self) -> dict[str, np.ndarray]:
-        """The weights by name, in half precision where it can hold them."""
-        return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
 
     def nll(self, codes: Tensor, seen: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of each digit of codes ``(B, D)`` given those that are ``seen (B, D)``."""
@@ -88,14 +73,7 @@ class MaskDenoiser(nn.Module):
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], top, self.inner))  # (D, B, M)
         if self.training:
             inner = inner * ((torch.rand_like(inner) < self.kept) / self.kept)
-        parts = zip(
-            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
-        )
-        losses = [
-            F.cross_entropy(torch.addmm(bias, mine, head.T), target, reduction="none")
-            for mine, target, head, bias in parts
-        ]
-        return torch.stack(losses)  # (D, B)
+        return self._losses(inner, codes)
 
 
 def draw_masks(rows: int, owner: Tensor, place: Tensor, fixed: float) -> Tensor:

@@ -39,6 +39,7 @@ from zoo.nn.column_sampler import ColumnSampler
 from zoo.nn.digit_generator import DigitGenerator
 
 if TYPE_CHECKING:
+    from zoo.nn.column_network import ColumnNetwork
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
@@ -72,35 +73,24 @@ class Autoregressive(DigitGenerator):
 
     # Learning
 
-    def _train(
-        self,
-        digits: np.ndarray,
-        rng: np.random.Generator,
-        train: "TrainConfig",
-        weights: Mapping[str, np.ndarray] | None,
-    ) -> dict[str, Any]:
-        """Train on digits ``(n, D)``, from ``weights`` or from new ones."""
-        import torch
+    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        return
 
-        from zoo.nn.column_network import ColumnNetwork, Training
-        from zoo.training import fit
+    def _new_network(self) -> "ColumnNetwork":
+        from zoo.nn.column_network import ColumnNetwork
+
+        return ColumnNetwork(self._columns.digits.sizes, self.hidden, self.inner, _DROPOUT)
+
+    def _training_of(self, network: Any, rate: float) -> Any:
+        from zoo.nn.column_network import Training
+
+        return Training(network, self._columns.digits.owner, rate, _FIXED, _DECAY)
+
+    def _resolve(self, train: "TrainConfig", rows: int, *, fresh: bool) -> "TrainConfig":
         from zoo.training.budget import with_budget
-        from zoo.training.loader import TensorDataModule
 
-        seed = int(rng.integers(2**31))
-        torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        network = ColumnNetwork(self._columns.digits.sizes, self.hidden, self.inner, _DROPOUT)
-        if weights is None:
-            network.start_at(torch.from_numpy(digits))
-        else:
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        steps, rate = (_STEPS, _RATE) if weights is None else (_STEPS // 4, _RATE / 3)
-        train = with_budget(train, len(digits), steps=steps, batch_size=_BATCH, learning_rate=rate)
-        module = Training(network, self._columns.digits.owner, train.learning_rate or _RATE, _FIXED, _DECAY)
-        data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
-        result = fit(module, data, train, seed=seed)
-        self._sampler = self._make_sampler(network.published())
-        return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
+        steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
+        return with_budget(train, rows, steps=steps, batch_size=_BATCH, learning_rate=rate)
 
     def _new_columns(self) -> DigitColumns:
         return DigitColumns(self.schema, self.bins, _WIDEST)

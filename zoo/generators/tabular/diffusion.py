@@ -46,6 +46,7 @@ from zoo.nn.digit_generator import DigitGenerator
 from zoo.statistics.pair_information import pair_information
 
 if TYPE_CHECKING:
+    from zoo.nn.mask_denoiser import MaskDenoiser
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
@@ -89,53 +90,32 @@ class Diffusion(DigitGenerator):
 
     # Learning
 
-    def _train(
-        self,
-        digits: np.ndarray,
-        rng: np.random.Generator,
-        train: "TrainConfig",
-        weights: Mapping[str, np.ndarray] | None,
-    ) -> dict[str, Any]:
-        import torch
-
-        from zoo.nn.mask_denoiser import MaskDenoiser, Training
-        from zoo.training import fit
-        from zoo.training.budget import with_budget
-        from zoo.training.loader import TensorDataModule
-
-        layout = self._columns.digits
-        if weights is None:
-            self._step = self._plan(digits, rng)
-        seed = int(rng.integers(2**31))
-        torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        drop = [_DROPOUT if layout.widths[c] > _MANY else _NARROW_DROPOUT for c in layout.owner]
-        network = MaskDenoiser(layout.sizes, self.hidden, self.inner, self.blocks, _DROPOUT, drop)
-        if weights is None:
-            network.start_at(torch.from_numpy(digits))
-        else:
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        steps, rate = (_STEPS, _RATE) if weights is None else (_STEPS // 4, _RATE / 3)
-        train = with_budget(
-            train,
-            len(digits),
-            steps=steps,
-            batch_size=int(np.clip(len(digits) // 40, *_BATCH)),
-            learning_rate=rate,
-            epochs=_EPOCHS,
-        )
-        place = np.argsort(np.argsort(self._step, kind="stable")).tolist()
-        module = Training(network, layout.owner, place, train.learning_rate or _RATE, _FIXED, _DECAY)
-        data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
-        result = fit(module, data, train, seed=seed)
-        self._sampler = self._make_sampler(network.published())
-        return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
-
-    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The step in which each digit is unmasked, ``(D,)``."""
+    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
         layout = self._columns.digits
         if len(layout.owner) <= self.steps:
-            return np.arange(len(layout.owner), dtype=np.int32)
-        return unmasking_steps(layout.owner, pair_information(digits, layout.sizes, rng), self.steps)
+            self._step = np.arange(len(layout.owner), dtype=np.int32)
+        else:
+            self._step = unmasking_steps(layout.owner, pair_information(digits, layout.sizes, rng), self.steps)
+
+    def _new_network(self) -> "MaskDenoiser":
+        from zoo.nn.mask_denoiser import MaskDenoiser
+
+        layout = self._columns.digits
+        drop = [_DROPOUT if layout.widths[c] > _MANY else _NARROW_DROPOUT for c in layout.owner]
+        return MaskDenoiser(layout.sizes, self.hidden, self.inner, self.blocks, _DROPOUT, drop)
+
+    def _training_of(self, network: Any, rate: float) -> Any:
+        from zoo.nn.mask_denoiser import Training
+
+        place = np.argsort(np.argsort(self._step, kind="stable")).tolist()
+        return Training(network, self._columns.digits.owner, place, rate, _FIXED, _DECAY)
+
+    def _resolve(self, train: "TrainConfig", rows: int, *, fresh: bool) -> "TrainConfig":
+        from zoo.training.budget import with_budget
+
+        steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
+        batch = int(np.clip(rows // 40, *_BATCH))
+        return with_budget(train, rows, steps=steps, batch_size=batch, learning_rate=rate, epochs=_EPOCHS)
 
     def _new_columns(self) -> DigitColumns:
         return DigitColumns(self.schema, self.bins, _WIDEST)
