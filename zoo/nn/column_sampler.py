@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.data.code_digits import CodeDigits
 
-_PIECE = 2048  # rows at once
+PIECE = 2048  # rows at once
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ class ColumnSampler:
                 raise ValueError(f"the weights {name!r} have shape {arrays[name].shape}, not {shape}")
             if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"the weights {name!r} hold numbers that are not finite")
-        self.arrays = {name: np.asarray(arrays[name], dtype=np.float32) for name in shapes}
+        self.arrays = {name: np.array(arrays[name], dtype=np.float32) for name in shapes}
+        self._cut()
+
+    def _cut(self) -> None:
+        """The weights of each digit."""
+        digits = self.digits
         ends = np.cumsum([0, *digits.sizes])
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self._embed = [self.arrays["embed"][p] for p in parts]  # (K_j, H) each
@@ -169,7 +174,7 @@ class ColumnSampler:
                 hidden = self._sums(codes[part], given) if sums is None or index is None else sums[index[part]]
                 self._draw_piece(job, part, hidden, order, begun)
 
-        self._each(piece, [slice(start, min(n, start + _PIECE)) for start in range(0, n, _PIECE)])
+        self._each(piece, [slice(start, min(n, start + PIECE)) for start in range(0, n, PIECE)])
         return job.total
 
     def _each(self, work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
@@ -231,8 +236,8 @@ class ColumnSampler:
             job.total[:] += np.broadcast_to(self._restrict(j, mass, job, example), len(sums))[index]
             _accumulate(mass)
             drawn = np.empty(n, dtype=np.int64)
-            for start in range(0, n, _PIECE):
-                part = slice(start, start + _PIECE)
+            for start in range(0, n, PIECE):
+                part = slice(start, start + PIECE)
                 drawn[part] = _draw(mass[:, index[part]], job.chance[i, part])
             job.codes[:, j] = drawn
             key = index * size + drawn
@@ -278,8 +283,8 @@ class ColumnSampler:
     def log_probability(self, codes: np.ndarray) -> np.ndarray:
         """Natural logarithm of the probability of rows of digits ``(n, D)``, in the order of the columns: ``(n,)``."""
         job = DrawJob(codes=codes, chance=np.zeros((0, 0)), limits={}, temperature=1.0, total=np.zeros(len(codes)))
-        for start in range(0, len(codes), _PIECE):
-            rows = np.arange(start, min(len(codes), start + _PIECE))
+        for start in range(0, len(codes), PIECE):
+            rows = np.arange(start, min(len(codes), start + PIECE))
             part = codes[rows]  # (b, D)
             hidden = self._sums(part, ())  # (b, H)
             for j in range(codes.shape[1]):

@@ -136,7 +136,11 @@ class DigitGenerator(Generator):
         data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
         result = fit(module, data, train, seed=seed)
         self._sampler = self._make_sampler(network.published())
+        self._finish(digits, rng)
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
+
+    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        """What is left to do when the sampler is there, by digits ``(n, D)``."""
 
     # Sampling
 

@@ -56,9 +56,11 @@ _BATCH = (64, 512)  # rows, a fortieth of the table's
 _RATE = 3e-3
 _FIXED = 0.5  # share of the masks that are those of sampling
 _DECAY = 0.3  # of weights
-_DROPOUT = 0.3  # of what all columns share, and of the own layers of columns of many values
-_NARROW_DROPOUT = 0.05  # of the own layers of the others
+_DROPOUT = 0.3  # of what all columns share
+_NARROW_DROPOUT = 0.05  # of a column's own layer
+_WIDE_DROPOUT = 0.5  # the same, where it has many values
 _MANY = 32  # values
+_CALIBRATED = 50_000  # rows at most, by whose frequencies the last biases are set
 
 
 @dataclass(kw_only=True, eq=False)
@@ -101,7 +103,7 @@ class Diffusion(DigitGenerator):
         from zoo.nn.mask_denoiser import MaskDenoiser
 
         layout = self._columns.digits
-        drop = [_DROPOUT if layout.widths[c] > _MANY else _NARROW_DROPOUT for c in layout.owner]
+        drop = [_WIDE_DROPOUT if layout.widths[c] > _MANY else _NARROW_DROPOUT for c in layout.owner]
         return MaskDenoiser(layout.sizes, self.hidden, self.inner, self.blocks, _DROPOUT, drop)
 
     def _training_of(self, network: Any, rate: float) -> Any:
@@ -116,6 +118,11 @@ class Diffusion(DigitGenerator):
         steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
         batch = int(np.clip(rows // 40, *_BATCH))
         return with_budget(train, rows, steps=steps, batch_size=batch, learning_rate=rate, epochs=_EPOCHS)
+
+    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
+        assert isinstance(self._sampler, DenoiserSampler)
+        self._sampler.calibrate(some)
 
     def _new_columns(self) -> DigitColumns:
         return DigitColumns(self.schema, self.bins, _WIDEST)
