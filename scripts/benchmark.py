@@ -164,6 +164,15 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "warm": _LIGHTNING,
         },
     ),
+    "diffusion": (
+        "",
+        {
+            "fit": "<= 15 min",
+            "sample": "<= 60 s",
+            "quality": ">= 0.993 / 0.984 / 0.915, <= 0.55 / 0.505",
+            "warm": _LIGHTNING,
+        },
+    ),
     "mixture": ("", {"fit": "<= 60 s", "sample": "<= 5 s", "quality": ">= 0.992 / 0.975 / 0.905, <= 0.60 / 0.505"}),
     "hybrid_copula": (
         "",

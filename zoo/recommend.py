@@ -70,6 +70,7 @@ def _ranked(schema: Schema, rows: int, columns: int) -> Iterator[tuple[str, str]
         yield "tabular/gaussian_copula", f"{size} are many: it takes them in seconds"
         yield "tabular/cart", "closer to the data, in one pass of single trees"
         yield "tabular/autoregressive", "its steps do not grow with the rows; any columns can be given"
+        yield "tabular/diffusion", "neither do its steps; deeper and slower, and best on an accelerator"
         return
     yield "tabular/boosted", "closest to the data of all families on tables of this size"
     yield "tabular/cart", "nearly as close in a fraction of the time"
@@ -77,6 +78,10 @@ def _ranked(schema: Schema, rows: int, columns: int) -> Iterator[tuple[str, str]
         yield "tabular/hybrid_copula", "numbers only: a copula has most of it, a small network mends the rest"
     else:
         yield "tabular/autoregressive", "if you will ask for many combinations of columns, or fill gaps"
+        yield (
+            "tabular/diffusion",
+            "if minutes of training, or an accelerator, are there for the closest of the networks",
+        )
         yield "tabular/mixture", "if you need exact probabilities and conditions, or the fastest samples"
     yield "tabular/gaussian_copula", "for a first look: a fit in less than a second"
 

@@ -7,6 +7,7 @@ so that sampling adds one row of a table a column and never multiplies by one-ho
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,30 @@ from zoo.training.schedule import warmup_cosine
 _ORDERS = 16  # in a batch
 
 
-class ColumnNetwork(nn.Module):
-    """Logits of each of D columns, of sizes K_1 to K_D (T in all), given any of the others.
+class DigitNetwork(nn.Module):
+    """What networks over D digits, of sizes K_1 to K_D (T in all), share: a layer and logits of each digit's own.
 
     Parameters
     ----------
     sizes
-        Number of values of each column.
+        Number of values of each digit.
     hidden
-        H, width of the sum that the given columns make.
+        H, width of what comes before.
     inner
-        M, width of the layer that each column has to itself.
+        M, width of the layer that each digit has to itself.
+    shared
+        Makes the weights of the layers before, by name.
     """
 
-    first: Tensor  # (D,): where each column's values begin among all T
+    first: Tensor  # (D,): where each digit's values begin among all T
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int, dropout: float = 0.0) -> None:
+    def __init__(self, sizes: list[int], hidden: int, inner: int, shared: Callable[[], Mapping[str, Tensor]]) -> None:
         super().__init__()
         columns, total = len(sizes), sum(sizes)
         self.sizes = sizes
-        self.dropout = dropout
         self.embed = nn.Parameter(torch.randn(total, hidden) / columns**0.5)
-        self.bias = nn.Parameter(0.1 * torch.randn(columns, hidden))
+        for name, weight in shared().items():
+            self.register_parameter(name, nn.Parameter(weight))
         self.inner = nn.Parameter(torch.randn(columns, hidden, inner) * (2 / hidden) ** 0.5)
         self.inner_bias = nn.Parameter(torch.zeros(columns, inner))
         self.head = nn.Parameter(torch.randn(total, inner) * 0.5 / inner**0.5)
@@ -60,6 +63,35 @@ class ColumnNetwork(nn.Module):
         """The weights by name, in half precision where it can hold them."""
         return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
 
+    def _losses(self, inner: Tensor, codes: Tensor) -> Tensor:
+        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, given the inner layers ``(D, B, M)``."""
+        losses = []
+        parts = zip(
+            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
+        )
+        for mine, target, head, bias in parts:
+            logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
+            losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))
+        return torch.stack(losses)  # (D, B)
+
+
+class ColumnNetwork(DigitNetwork):
+    """Logits of each of D columns given any of the others, by a layer on the sum of what is given.
+
+    Parameters
+    ----------
+    sizes, hidden, inner
+        As of :class:`DigitNetwork`.
+    dropout
+        Share of the inner layers that is dropped in training.
+    """
+
+    bias: Tensor  # (D, H)
+
+    def __init__(self, sizes: list[int], hidden: int, inner: int, dropout: float = 0.0) -> None:
+        super().__init__(sizes, hidden, inner, lambda: {"bias": 0.1 * torch.randn(len(sizes), hidden)})
+        self.dropout = dropout
+
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of codes ``(B, D)`` under G orders, each for a G-th of the rows.
 
@@ -73,14 +105,7 @@ class ColumnNetwork(nn.Module):
         hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
         inner = nn.functional.dropout(inner, self.dropout, self.training)
-        losses = []
-        parts = zip(
-            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
-        )
-        for mine, target, head, bias in parts:
-            logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
-            losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))
-        return torch.stack(losses)  # (D, B)
+        return self._losses(inner, codes)
 
 
 def draw_orders(count: int, owner: Tensor, fixed: float) -> Tensor:

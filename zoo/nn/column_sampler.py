@@ -5,7 +5,7 @@ that sums over values are additions of whole rows.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.data.code_digits import CodeDigits
 
-_PIECE = 2048  # rows at once
+PIECE = 2048  # rows at once
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,7 @@ class ColumnSampler:
 
     def __init__(self, digits: CodeDigits, hidden: int, inner: int, arrays: Mapping[str, np.ndarray]) -> None:
         self.digits = digits
-        columns, total = len(digits.sizes), sum(digits.sizes)
-        shapes: dict[str, tuple[int, ...]] = {
-            "embed": (total, hidden),
-            "bias": (columns, hidden),
-            "inner": (columns, hidden, inner),
-            "inner_bias": (columns, inner),
-            "head": (total, inner),
-            "head_bias": (total,),
-        }
+        shapes = self._shapes(len(digits.sizes), sum(digits.sizes), hidden, inner)
         if set(arrays) != set(shapes):
             raise ValueError(f"the network has no or needless weights: {sorted(set(arrays) ^ set(shapes))}")
         for name, shape in shapes.items():
@@ -76,7 +68,12 @@ class ColumnSampler:
                 raise ValueError(f"the weights {name!r} have shape {arrays[name].shape}, not {shape}")
             if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"the weights {name!r} hold numbers that are not finite")
-        self.arrays = {name: np.asarray(arrays[name], dtype=np.float32) for name in shapes}
+        self.arrays = {name: np.array(arrays[name], dtype=np.float32) for name in shapes}
+        self._cut()
+
+    def _cut(self) -> None:
+        """The weights of each digit."""
+        digits = self.digits
         ends = np.cumsum([0, *digits.sizes])
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self._embed = [self.arrays["embed"][p] for p in parts]  # (K_j, H) each
@@ -85,11 +82,25 @@ class ColumnSampler:
 
     # The network
 
+    def _shapes(self, columns: int, total: int, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
+        """The weights by name."""
+        return {
+            "embed": (total, hidden),
+            "bias": (columns, hidden),
+            "inner": (columns, hidden, inner),
+            "inner_bias": (columns, inner),
+            "head": (total, inner),
+            "head_bias": (total,),
+        }
+
     def _weights(self, j: int, hidden: np.ndarray, temperature: float) -> np.ndarray:
         """Probabilities of digit j up to a factor, the largest 1: ``(K, b)`` given sums ``(b, H)``."""
         seen = hidden + self.arrays["bias"][j]  # (b, H)
-        np.maximum(seen, 0, out=seen)
-        inner = seen @ self.arrays["inner"][j]  # (b, M)
+        return self._exponentials(j, np.maximum(seen, 0, out=seen), temperature)
+
+    def _exponentials(self, j: int, top: np.ndarray, temperature: float) -> np.ndarray:
+        """What :meth:`_weights` gives, from the last shared layer ``(b, H)``."""
+        inner = top @ self.arrays["inner"][j]  # (b, M)
         inner += self.arrays["inner_bias"][j]
         np.maximum(inner, 0, out=inner)
         logits = self._head[j] @ inner.T  # (K, b)
@@ -145,7 +156,7 @@ class ColumnSampler:
             weight that corrects a draw in which only columns before it were seen.
         """
         n = len(codes)
-        job = _Job(
+        job = DrawJob(
             codes=codes,
             chance=rng.random((len(order), n), dtype=np.float32),
             limits={c: _Limit(self.digits.levels(c, a.weights), a.group) for c, a in (admitted or {}).items()},
@@ -155,27 +166,40 @@ class ColumnSampler:
         begun, sums, index = 0, None, None
         if alike and not isinstance(given, np.ndarray):
             begun, sums, index = self._draw_alike(job, given, order)
-        for start in range(0, n, _PIECE):
-            part = slice(start, min(n, start + _PIECE))
+
+        def piece(part: slice) -> None:
             if isinstance(given, np.ndarray):
                 self._draw_gaps(job, part, given[part], order)
             else:
                 hidden = self._sums(codes[part], given) if sums is None or index is None else sums[index[part]]
                 self._draw_piece(job, part, hidden, order, begun)
+
+        self._each(piece, [slice(start, min(n, start + PIECE)) for start in range(0, n, PIECE)])
         return job.total
 
-    def _draw_piece(self, job: "_Job", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
+    def _each(self, work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
+        """Do the work of all pieces, none of which depends on another."""
+        for piece in pieces:
+            work(piece)
+
+    def _draw_piece(self, job: "DrawJob", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
         """Draw the digits ``order[begun:]`` of rows that have seen ``hidden (b, H)``."""
         rows = np.arange(part.start, part.stop)
         for i in range(begun, len(order)):
             j = order[i]
             weights = self._weights(j, hidden, job.temperature)  # (K, b)
-            job.total[part] += self._restrict(j, weights, job, rows)
-            drawn = _draw(_accumulate(weights), job.chance[i, part])  # (b,)
-            job.codes[part, j] = drawn
-            hidden += self._embed[j][drawn]
+            self._draw_digit(job, part, rows, i, j, weights, hidden)
 
-    def _draw_gaps(self, job: "_Job", part: slice, known: np.ndarray, order: Sequence[int]) -> None:
+    def _draw_digit(
+        self, job: "DrawJob", part: slice, rows: np.ndarray, i: int, j: int, weights: np.ndarray, hidden: np.ndarray
+    ) -> None:
+        """Draw digit j, the i-th of the order, of some rows by ``weights (K, b)``; their sums ``(b, H)`` see it."""
+        job.total[part] += self._restrict(j, weights, job, rows)
+        drawn = _draw(_accumulate(weights), job.chance[i, part])  # (b,)
+        job.codes[part, j] = drawn
+        hidden += self._embed[j][drawn]
+
+    def _draw_gaps(self, job: "DrawJob", part: slice, known: np.ndarray, order: Sequence[int]) -> None:
         """Draw the digits that are not ``known (b, D)``, each given what its row has."""
         hidden = np.zeros((len(known), self.arrays["embed"].shape[1]), dtype=np.float32)
         for j in range(known.shape[1]):
@@ -192,7 +216,7 @@ class ColumnSampler:
                 hidden[absent] += self._embed[j][drawn]
 
     def _draw_alike(
-        self, job: "_Job", given: Sequence[int], order: Sequence[int]
+        self, job: "DrawJob", given: Sequence[int], order: Sequence[int]
     ) -> tuple[int, np.ndarray, np.ndarray]:
         """Draw the first digits of rows that begin alike, as long as few beginnings differ: each is worked out once.
 
@@ -212,8 +236,8 @@ class ColumnSampler:
             job.total[:] += np.broadcast_to(self._restrict(j, mass, job, example), len(sums))[index]
             _accumulate(mass)
             drawn = np.empty(n, dtype=np.int64)
-            for start in range(0, n, _PIECE):
-                part = slice(start, start + _PIECE)
+            for start in range(0, n, PIECE):
+                part = slice(start, start + PIECE)
                 drawn[part] = _draw(mass[:, index[part]], job.chance[i, part])
             job.codes[:, j] = drawn
             key = index * size + drawn
@@ -224,7 +248,7 @@ class ColumnSampler:
             sums = sums[before] + self._embed[j][value]
         return len(order), sums, index
 
-    def _restrict(self, j: int, weights: np.ndarray, job: "_Job", rows: np.ndarray) -> np.ndarray | float:
+    def _restrict(self, j: int, weights: np.ndarray, job: "DrawJob", rows: np.ndarray) -> np.ndarray | float:
         """Leave ``weights (K, b)`` of digit j of the ``rows (b,)`` where its column admits them, in place.
 
         Returns the natural logarithm of the share that is left, ``(b,)`` or 0.
@@ -258,9 +282,9 @@ class ColumnSampler:
 
     def log_probability(self, codes: np.ndarray) -> np.ndarray:
         """Natural logarithm of the probability of rows of digits ``(n, D)``, in the order of the columns: ``(n,)``."""
-        job = _Job(codes=codes, chance=np.zeros((0, 0)), limits={}, temperature=1.0, total=np.zeros(len(codes)))
-        for start in range(0, len(codes), _PIECE):
-            rows = np.arange(start, min(len(codes), start + _PIECE))
+        job = DrawJob(codes=codes, chance=np.zeros((0, 0)), limits={}, temperature=1.0, total=np.zeros(len(codes)))
+        for start in range(0, len(codes), PIECE):
+            rows = np.arange(start, min(len(codes), start + PIECE))
             part = codes[rows]  # (b, D)
             hidden = self._sums(part, ())  # (b, H)
             for j in range(codes.shape[1]):
@@ -273,7 +297,7 @@ class ColumnSampler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
+class DrawJob:
     """One call of ``draw``."""
 
     codes: np.ndarray  # (n, D), filled in place
