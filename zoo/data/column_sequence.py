@@ -130,6 +130,16 @@ class ColumnSequence:
             codes[:, k] = self._code[name][row] if name in self._code else row
         return self.columns.decode(codes, rng, ranges)
 
+    def reorder(self, places: Sequence[int]) -> None:
+        """Draw the columns in another order: first the one that is ``places[0]`` now, and so on."""
+        self.order = tuple(self.order[j] for j in places)
+        self._level = [self._level[j] for j in places]
+
+    @property
+    def position_levels(self) -> list[np.ndarray]:
+        """The level of each position, ``uint8 (K,)``, of the columns in the order in which they are drawn."""
+        return list(self._level)
+
     # Drawing
 
     def draw(self, conditionals: Sequence[Conditional], n: int, rng: np.random.Generator) -> np.ndarray:
