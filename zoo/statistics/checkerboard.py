@@ -4,8 +4,8 @@ Whatever a pair copula is, a grid holds it closely enough to draw from, and with
 exact and a few look-ups a row: the distribution of one variable given that the other lies in an interval (which is what
 a discrete variable says of itself; a continuous one lies in a very short interval), and its inverse.
 
-References: A. Panagiotelis, C. Czado, H. Joe, "Pair Copula Constructions for Multivariate Discrete Data", Journal of the
-American Statistical Association 107, 2012 (intervals); I. J. Good, "The Estimation of Probabilities", 1965 (cells drawn
+References: A. Panagiotelis, C. Czado, H. Joe, "Pair Copula Constructions for Multivariate Discrete Data", JASA 107,
+2012 (intervals); I. J. Good, "The Estimation of Probabilities", 1965 (cells drawn
 towards a prior that is worth as many rows as makes the counts likeliest).
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 from scipy.special import gammaln
 
 _SHORTEST = 1e-6  # an interval that is shorter counts as one of this length: differences stay exact to ten digits
-_STRENGTHS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e7])  # rows that a prior is worth
+_STRENGTHS = np.array([3.0, 30.0, 300.0, 3e3, 3e4, 1e7])  # rows that a prior is worth
 _BALANCING = 200
+_PASSES = 2  # of averaging with both neighbours
 _FLOOR = 1e-3  # a prior gives each cell this part of what independence does at least
 
 
@@ -153,16 +154,17 @@ def fit_checkerboard(
 ) -> tuple[Checkerboard | None, float]:
     """The checkerboard of counted rows, drawn towards prior copulas.
 
-    All groups together are drawn towards the likeliest of the priors, and each group towards that or the table of all.
+    Priors are independence, those that are given, and the smoothed table of the other half of the rows; of a group also
+    the table of all groups. The one that makes the rows likeliest is taken, worth as many rows as makes them likeliest.
 
     Parameters
     ----------
     first, second
         Ends of the cells, ``(S, A + 1)`` and ``(S, B + 1)``.
     counts
-        Rows in each cell, ``(S, A, B)``.
+        Rows in each cell, ``(2, S, A, B)``, of two random halves of the rows.
     priors
-        Probabilities of the cells by some copulas, ``(A, B)`` each; independence is always among them.
+        Probabilities of the cells by some copulas, ``(A, B)`` each.
 
     Returns
     -------
@@ -171,36 +173,71 @@ def fit_checkerboard(
         that of independence.
     """
     rows, columns = np.diff(first, axis=1), np.diff(second, axis=1)  # (S, A), (S, B)
-    total = counts.sum(axis=(1, 2))
-    share = total / max(1, total.sum())
-    pooled, _ = _posterior(counts.sum(axis=0), share @ rows, share @ columns, priors)
+    if len(rows) == 1:
+        alone, gain = _posterior(counts[:, 0], rows[0], columns[0], priors)
+        return (None if alone is None else Checkerboard(first, second, alone[None])), gain
+    share = counts.sum(axis=(0, 2, 3)) / max(1, counts.sum())
+    pooled, _ = _posterior(counts.sum(axis=1), share @ rows, share @ columns, priors)
     mass, gain = [], 0.0
-    for s, mine in enumerate(counts):
-        likeliest, more = _posterior(mine, rows[s], columns[s], [*priors, *([] if pooled is None else [pooled])])
+    for s in range(len(rows)):
+        some = [*priors, *([] if pooled is None else [pooled])]
+        likeliest, more = _posterior(counts[:, s], rows[s], columns[s], some)
         mass.append(np.outer(rows[s], columns[s]) if likeliest is None else likeliest)
         gain += more
     return (Checkerboard(first, second, np.stack(mass)) if gain > 0 else None), gain
 
 
 def _posterior(
-    counts: np.ndarray, rows: np.ndarray, columns: np.ndarray, priors: Sequence[np.ndarray]
+    halves: np.ndarray, rows: np.ndarray, columns: np.ndarray, priors: Sequence[np.ndarray]
 ) -> tuple[np.ndarray | None, float]:
-    """Probabilities ``(A, B)`` of counted cells with sums ``rows`` and ``columns``, and what ln likelihood they gain."""
+    """Probabilities ``(A, B)`` of cells counted in two halves ``(2, A, B)``, with sums ``rows`` and ``columns``, and by
+    how much ln likelihood they gain over independence."""
     independent = np.outer(rows, columns)
-    here = independent > 0
-    counted = counts[here].astype(np.float64)
-    base = float((counted * np.log(independent[here])).sum())
-    best, gain = None, 1e-9
-    for prior in (independent, *(balanced(p, rows, columns) for p in priors)):
-        mean = np.maximum(prior, _FLOOR * independent)
-        mean = mean / mean.sum()
-        a = _STRENGTHS[:, None] * mean[here]
-        likely = (gammaln(counted + a) - gammaln(a)).sum(axis=1)
-        likely += gammaln(_STRENGTHS) - gammaln(_STRENGTHS + counted.sum()) - base
-        i = int(np.argmax(likely))
-        if likely[i] > gain:
-            best, gain = counts + _STRENGTHS[i] * mean, float(likely[i])
-    return (None, 0.0) if best is None else (balanced(best, rows, columns), gain)
+    counts = halves.sum(axis=0)
+    least = _FLOOR * independent
+    base = sum(_evidence(c, independent, _STRENGTHS[-1:])[0] for c in halves)
+
+    def proper(mass: np.ndarray) -> np.ndarray:
+        mean = np.maximum(balanced(mass, rows, columns), least)
+        return mean / mean.sum()
+
+    found: list[tuple[np.ndarray, np.ndarray]] = []  # a prior, and the ln likelihood by its strength
+    for prior in [independent, *(proper(p) for p in priors)]:
+        found.append((prior, np.sum([_evidence(c, prior, _STRENGTHS) for c in halves], axis=0)))
+    if len(halves) == 2 and halves.sum(axis=(1, 2)).min() > 0:
+        for axes in ((0, 1), (0,), (1,)):
+            likely = [
+                _evidence(mine, proper(_smoothed(other, independent, axes)), _STRENGTHS)
+                for mine, other in (halves, halves[::-1])
+            ]
+            found.append((proper(_smoothed(counts, independent, axes)), np.sum(likely, axis=0)))
+    best = int(np.argmax([likely.max() for _, likely in found]))
+    mean, likely = found[best]
+    gain = float(likely.max() - base)
+    if gain <= 1e-9:
+        return None, 0.0
+    return balanced(counts + _STRENGTHS[int(np.argmax(likely))] * mean, rows, columns), gain
+
+
+def _evidence(counts: np.ndarray, mean: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """ln probability of rows in their cells, one after the other, under Dirichlet priors about a mean, by strength."""
+    here = np.flatnonzero(counts)
+    counted = counts.reshape(-1)[here].astype(np.float64)
+    a = strengths[:, None] * mean.reshape(-1)[here]
+    with_rows = (gammaln(counted + a) - gammaln(a)).sum(axis=1)
+    return with_rows + gammaln(strengths) - gammaln(strengths + counted.sum())
+
+
+def _smoothed(counts: np.ndarray, independent: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """A table of counts whose ratio to independence is averaged over neighbours along some axes."""
+    ratio = counts / np.where(independent > 0, independent, 1.0)
+    for axis in axes:
+        for _ in range(_PASSES):
+            size = ratio.shape[axis]
+            places = np.arange(size)
+            before, after = np.maximum(places - 1, 0), np.minimum(places + 1, size - 1)
+            ratio = (ratio.take(before, axis) + 2 * ratio + ratio.take(after, axis)) / 4
+    return ratio * independent
 
 
 def balanced(mass: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -257,7 +294,7 @@ def fit_latent(
             inside = ends[0] + (ends[1] - ends[0]) * rng.random(len(low))
             points[v] = np.clip(side.quantile(inside, other, other, group), low, high)
         places = [np.minimum((p * cells).astype(np.intp), cells - 1) for p in points]
-        counts = count_cells([group, *places], [groups, cells, cells])
+        counts = count_cells([rng.integers(0, 2, len(group)), group, *places], [2, groups, cells, cells])
         better, _ = fit_checkerboard(edges, edges, counts, priors)
         if better is None:
             return

@@ -18,6 +18,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from zoo.statistics.checkerboard import Checkerboard, count_cells
 
 Interval = tuple[np.ndarray, np.ndarray]
+Known = dict[tuple[int, frozenset[int]], Interval]
+"""The interval of a variable given some others, in each row."""
 Fit = Callable[[int, int, int, Interval, Interval], Checkerboard | None]
 """The pair copula of the variables a and b in a tree (0 is the first), of their intervals ``(n,)``."""
 
@@ -72,15 +74,17 @@ class RegularVine:
                 self._ways[p, given | {j}] = (j, given, turned)
                 given |= {p}
 
-    def told(self, j: int, intervals: Callable[[int], Interval], group: np.ndarray) -> "Told":
-        """What the variables before j, of whose rows the ``intervals`` and the ``group (n,)`` are known, tell it."""
-        known: dict[tuple[int, frozenset[int]], Interval] = {}
+    def told(self, j: int, intervals: Callable[[int], Interval], group: np.ndarray, known: Known) -> "Told":
+        """What the variables before j, of whose rows the ``intervals`` and the ``group (n,)`` are known, tell it.
+
+        ``known`` holds, and gets, what was worked out for the same rows.
+        """
 
         def interval(x: int, given: frozenset[int]) -> Interval:
-            if not given:
-                return intervals(x)
             key = (x, given)
-            if key not in known:
+            if key not in known and not given:
+                known[key] = intervals(x)
+            elif key not in known:
                 y, rest, copula = self._ways[key]
                 if copula is None:
                     known[key] = interval(x, rest)
@@ -154,7 +158,7 @@ def fit_vine(
     d = len(intervals)
     n = len(intervals[0][0]) if d else 0
     some = np.sort(rng.choice(n, _COMPARED_ROWS, replace=False)) if n > _COMPARED_ROWS else np.arange(n)
-    known: dict[tuple[int, frozenset[int]], Interval] = {(j, frozenset()): v for j, v in enumerate(intervals)}
+    known: Known = {(j, frozenset()): v for j, v in enumerate(intervals)}
     nodes: list[frozenset[int]] = [frozenset({j}) for j in range(d)]
     links: list[tuple[int, int]] = [(a, b) for a in range(d) for b in range(a)]
     grown: list[list[Edge]] = []
@@ -203,7 +207,7 @@ def _cell(interval: Interval, some: np.ndarray, rng: np.random.Generator) -> np.
 
 
 def information(coded: Mapping[Any, np.ndarray], pairs: Sequence[tuple[Any, Any]], group: np.ndarray) -> np.ndarray:
-    """Mutual information of pairs of coded variables within groups, in nats, less what chance gives (G. A. Miller, 1955).
+    """Mutual information of pairs of coded variables within groups, in nats, less what chance gives.
 
     Parameters
     ----------

@@ -1,11 +1,29 @@
-"""Vine copula: pairs of columns, each given some others, tied by pair copulas.
+"""Vine copula: pairs of columns, each pair given some others, tied together by copulas of two variables.
 
 References: K. Aas, C. Czado, A. Frigessi, H. Bakken, "Pair-Copula Constructions of Multiple Dependence", Insurance:
-Mathematics and Economics 44, 2009; A. Panagiotelis, C. Czado, H. Joe, "Pair Copula Constructions for Multivariate
-Discrete Data", JASA 107, 2012.
+Mathematics and Economics 44, 2009; J. Dissmann, E. C. Brechmann, C. Czado, D. Kurowicka, "Selecting and Estimating
+Regular Vine Copulae", CSDA 59, 2013, arXiv 1202.2002; A. Panagiotelis, C. Czado, H. Joe, "Pair Copula Constructions for
+Multivariate Discrete Data", JASA 107, 2012. What is done here beyond them, and why, with scores on a fifth of Adult held
+out from the training rows (pair trends, AUC of a model trained on samples, AUC of a classifier that tells them apart):
+
+- *Pair copulas are grids* of cells, which hold any shape, categories as cells of their own. They are counted and drawn
+  towards the likeliest of a parametric copula, a smoothed table and independence. The parametric ones are fitted by
+  pyvinecopulib, to discrete and mixed pairs as such; they are what few rows need: on 300 rows of Adult the classifier's
+  AUC is 0.825 with and 0.843 without them, on all rows there is no difference. pyvinecopulib's own vine of local
+  likelihoods took 42 s and gave 0.921, 0.883, 0.811: its kernels smooth over the edges of categories.
+- *Places within intervals* are not known of discrete variables; uniform places make them less dependent than they are.
+  Drawing them by the last copula and counting again, without strata: from 0.952, 0.863, 0.708 to 0.961, 0.879, 0.679.
+- *Strata*: the copulas of all pairs depend on the class of one column as far as the rows say so. From 0.956, 0.868,
+  0.702 to 0.979, 0.892, 0.627; the smoothed tables then gave 0.981, 0.898, 0.607, and on a fifth of Magic 0.630
+  instead of 0.670 for the last.
+
+Fitting needs pyvinecopulib (the extra ``vine``), sampling does not. Best at: mixed tables of any number of rows in
+seconds, with few columns that many others hang on; any conditions. Worst at: interactions of three columns other than
+that of the strata, which a vine takes for alike whatever the third is; hundreds of columns.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -17,17 +35,18 @@ from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.binned_columns import bin_edges
 from zoo.data.column_sequence import ColumnSequence
+from zoo.data.conditional import SharedConditionals
 from zoo.errors import ConfigError, MissingExtraError
 from zoo.generator import Generator
 from zoo.statistics.checkerboard import Checkerboard, count_cells, even_edges, fit_checkerboard, fit_latent
-from zoo.statistics.regular_vine import Interval, RegularVine, Step, Told, fit_vine, information
+from zoo.statistics.regular_vine import Interval, Known, RegularVine, Step, Told, fit_vine, information
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _ROWS = 60_000  # rows that pair copulas are fitted to at most
 _PRIOR_ROWS = 2000  # rows that parametric families are fitted to at most
-_GRIDS = (4, 8, 16, 32)  # cells a side of the pair copulas of conditional variables
+_GRIDS = (8, 16, 32)  # cells a side of the pair copulas of conditional variables
 _ROUNDS = 5  # of drawing the places of discrete variables within their intervals
 _DISCRETE = 0.02  # mean length of a column's intervals from which on it counts as discrete
 _LARGE = 500  # rows of a class that has a stratum of its own
@@ -59,6 +78,7 @@ class VineCopula(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
+    fit_cost: ClassVar[tuple[float, float] | None] = (0.5, 20)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:
@@ -129,9 +149,9 @@ class VineCopula(Generator):
         group = np.zeros(256, dtype=np.intp)  # of each level of the first column
         if first:
             group[: len(self._group)] = self._group
-        self._conditionals = [
-            _Conditional(m, j - first, vine, levels[first:], first, group) for j, m in enumerate(marginals)
-        ]
+        self._conditionals = _Conditionals(
+            [_Conditional(m, j - first, vine, levels[first:], first, group) for j, m in enumerate(marginals)]
+        )
 
     # Sampling
 
@@ -185,9 +205,7 @@ class VineCopula(Generator):
             marginals.append(_Marginal(counts, self.cells))
         self._prepare(marginals, self._read_steps(arrays, marginals[first:], strata))
 
-    def _read_steps(
-        self, arrays: dict[str, np.ndarray], marginals: "list[_Marginal]", strata: int
-    ) -> list[list[Step]]:
+    def _read_steps(self, arrays: dict[str, np.ndarray], marginals: "list[_Marginal]", strata: int) -> list[list[Step]]:
         partner, cells, mass = arrays["partner"], arrays["cells"], arrays["mass"]
         d = len(marginals)
         if partner.shape != cells.shape or partner.ndim != 2 or len(partner) != d or partner.shape[1] > self.trees:
@@ -205,7 +223,7 @@ class VineCopula(Generator):
                 copula = None
                 if k:
                     edges = [marginals[v].edges for v in (j, p)] if s == 0 else None
-                    if edges is None and k not in _GRIDS:
+                    if k not in _GRIDS if edges is None else k != edges[0].shape[1] - 1:
                         raise ValueError("a pair copula has cells that cannot be")
                     first, second = edges or [even_edges(k, strata)] * 2
                     shape = strata, first.shape[1] - 1, second.shape[1] - 1
@@ -288,6 +306,14 @@ class _Conditional:
         self.counts = marginal.counts
         self._marginal, self._j, self._vine = marginal, j, vine
         self._levels, self._first, self._group = levels, first, group
+        self._known: Known = {}  # what others have worked out for the same n rows
+        self._rows = -1
+
+    def sharing(self, known: Known, n: int) -> "_Conditional":
+        """The same, that finds and leaves in ``known`` what is worked out for all of n rows."""
+        shared = copy(self)
+        shared._known, shared._rows = known, n
+        return shared
 
     def _told(self, levels: np.ndarray) -> Told:
         """What the levels ``(j, n)`` of the columns before say."""
@@ -301,7 +327,8 @@ class _Conditional:
             place = group * size + levels[p + self._first]
             return low.take(place), high.take(place)
 
-        return self._vine.told(self._j, interval, group)
+        # Some rows of a part, which conditions a row single out, are worked out by themselves.
+        return self._vine.told(self._j, interval, group, self._known if n == self._rows else {})
 
     def draw(self, levels: np.ndarray, u: np.ndarray) -> np.ndarray:
         told = self._told(levels)
@@ -329,6 +356,16 @@ class _Conditional:
         told = self._told(levels)
         low, high = told.cumulative(np.stack(self._marginal.interval(positions, told.group)))
         return np.maximum(high - low, 0.0) + _LEAST
+
+
+class _Conditionals(SharedConditionals):
+    def __init__(self, every: "list[_Conditional]") -> None:
+        super().__init__(every)
+        self._every = every
+
+    def for_part(self, n: int) -> "list[_Conditional]":
+        known: Known = {}
+        return [conditional.sharing(known, n) for conditional in self._every]
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -378,11 +415,12 @@ def _pair_copula(
     ``edges (S, A + 1)`` are the ends of the cells of two columns; None for conditional variables, whose cells are even.
     """
     points = [low + (high - low) * rng.random(len(low)) for low, high in intervals]
+    half = rng.integers(0, 2, len(group))
     parametric = _parametric(families, intervals, points, rng)
 
     def counted(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         places = [_place(e, p, group) for e, p in zip((first, second), points, strict=True)]
-        return count_cells([group, *places], [strata, first.shape[1] - 1, second.shape[1] - 1])
+        return count_cells([half, group, *places], [2, strata, first.shape[1] - 1, second.shape[1] - 1])
 
     if edges is not None:
         first, second = edges
