@@ -149,6 +149,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
         "",
         {"fit": "<= 0.4 s", "sample": "<= 2 s, <= 600 MB", "stream": "< 300 MB", "quality": ">= 0.995 / 0.85 / 0.885"},
     ),
+    "vine_copula": ("", {"fit": "<= 30 s", "sample": "<= 20 s", "quality": "-", "warm": "import pyvinecopulib"}),
     "tvae": (
         "epochs=20",
         {"fit": "<= 15 s", "sample": "<= 5 s, <= 600 MB", "quality": ">= 0.92 / 0.88 / 0.89", "warm": _LIGHTNING},

@@ -63,6 +63,7 @@ def _ranked(schema: Schema, rows: int, columns: int) -> Iterator[tuple[str, str]
     numbers = sum(c.is_numeric or c.is_time for c in schema)
     if rows < FEW_ROWS:
         yield "tabular/gaussian_copula", f"{rows:,} rows are few: it has the least to learn, and learns it exactly"
+        yield "tabular/vine_copula", "pairs of columns in any shape, drawn towards what few rows can tell; extra 'vine'"
         yield "tabular/cart", "a second opinion in a second; its leaves pool many rows, which with few is coarse"
         return
     if columns > MANY_COLUMNS or rows * columns > MANY_CELLS:

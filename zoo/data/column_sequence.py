@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.conditions import Condition, Conditions
-from zoo.data.conditional import Asked, Conditional
+from zoo.data.conditional import Asked, Conditional, SharedConditionals
 from zoo.data.point_columns import PointColumns
 from zoo.errors import ConditionError
 from zoo.schema import Schema
@@ -130,6 +130,16 @@ class ColumnSequence:
             codes[:, k] = self._code[name][row] if name in self._code else row
         return self.columns.decode(codes, rng, ranges)
 
+    def reorder(self, places: Sequence[int]) -> None:
+        """Draw the columns in another order: first the one that is ``places[0]`` now, and so on."""
+        self.order = tuple(self.order[j] for j in places)
+        self._level = [self._level[j] for j in places]
+
+    @property
+    def position_levels(self) -> list[np.ndarray]:
+        """The level of each position, ``uint8 (K,)``, of the columns in the order in which they are drawn."""
+        return list(self._level)
+
     # Drawing
 
     def draw(self, conditionals: Sequence[Conditional], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -160,13 +170,16 @@ class ColumnSequence:
             mine = positions[:, rows]
             levels = np.empty(mine.shape, dtype=np.uint8)
             total = log_weight[rows]
+            models = (
+                conditionals.for_part(mine.shape[1]) if isinstance(conditionals, SharedConditionals) else conditionals
+            )
             for j in range(len(asked)):
                 if j >= first:
                     wanted = asked[j]
                     if wanted is None:
-                        mine[j] = conditionals[j].draw(levels[:j], u[j, rows])
+                        mine[j] = models[j].draw(levels[:j], u[j, rows])
                     else:
-                        _draw_asked(conditionals[j], levels[:j], u[j, rows], wanted.part(rows), mine[j], total, weigh)
+                        _draw_asked(models[j], levels[:j], u[j, rows], wanted.part(rows), mine[j], total, weigh)
                 np.take(self._level[j], mine[j], out=levels[j])
 
         in_parts(work, n)

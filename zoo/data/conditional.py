@@ -1,5 +1,7 @@
 """What a family brings for each column of a sequence, and what may be asked of a column."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +28,15 @@ class Conditional(Protocol):
     def probability(self, levels: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Probability of given positions, ``(n,)``, above 0."""
         ...
+
+
+class SharedConditionals(list[Conditional], ABC):
+    """Conditionals that share what they work out for the same rows."""
+
+    @abstractmethod
+    def for_part(self, n: int) -> Sequence[Conditional]:
+        """The same for one part of n rows, in which the levels of each column are written once. They may be asked for
+        fewer of these rows, but not for n others."""
 
 
 @dataclass
