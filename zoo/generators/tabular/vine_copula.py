@@ -3,9 +3,9 @@
 References: K. Aas, C. Czado, A. Frigessi, H. Bakken, "Pair-Copula Constructions of Multiple Dependence", Insurance:
 Mathematics and Economics 44, 2009; J. Dissmann, E. C. Brechmann, C. Czado, D. Kurowicka, "Selecting and Estimating
 Regular Vine Copulae", CSDA 59, 2013, arXiv 1202.2002; A. Panagiotelis, C. Czado, H. Joe, "Pair Copula Constructions for
-Multivariate Discrete Data", JASA 107, 2012. What is done here beyond them, and why, with scores on a fifth of Adult that
-was held out from training (pair trends, AUC of a model trained on samples, AUC of a classifier that tells them from
-real rows):
+Multivariate Discrete Data", JASA 107, 2012. What is done here beyond them, and why, with scores on a fifth of Adult
+that was held out from training (pair trends, AUC of a model trained on samples, AUC of a classifier that tells them
+from real rows):
 
 - *Pair copulas are grids* of cells, which hold any shape, categories as cells of their own. They are counted and drawn
   towards the likeliest of a parametric copula, a smoothed table and independence. The parametric ones are fitted by
