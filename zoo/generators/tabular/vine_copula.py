@@ -79,7 +79,7 @@ class VineCopula(Generator):
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
-    fit_cost: ClassVar[tuple[float, float] | None] = (0.5, 20)
+    fit_cost: ClassVar[tuple[float, float] | None] = (0.5, 27)
 
     @property
     def condition_columns(self) -> tuple[str, ...]:
