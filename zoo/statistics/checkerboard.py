@@ -206,11 +206,11 @@ def _posterior(
         found.append((prior, np.sum([_evidence(c, prior, _STRENGTHS) for c in halves], axis=0)))
     if len(halves) == 2 and halves.sum(axis=(1, 2)).min() > 0:
         for axes in ((0, 1), (0,), (1,)):
-            likely = [
+            either = [
                 _evidence(mine, proper(_smoothed(other, independent, axes)), _STRENGTHS)
                 for mine, other in (halves, halves[::-1])
             ]
-            found.append((proper(_smoothed(counts, independent, axes)), np.sum(likely, axis=0)))
+            found.append((proper(_smoothed(counts, independent, axes)), np.sum(either, axis=0)))
     best = int(np.argmax([likely.max() for _, likely in found]))
     mean, likely = found[best]
     gain = float(likely.max() - base)
