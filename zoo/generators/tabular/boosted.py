@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _PATIENCE, _PATIENCE_ROWS = 5, 300  # a small fork's held-out loss is noise: it has this patience, and 1 more a 300 rows
+_CALIBRATING = 2000, 32_768  # rows that are drawn, at least and at most, to see how often each fork goes right
 _HELD_OUT = 10  # one row in so many decides how many trees a classifier keeps
 
 
@@ -102,6 +103,7 @@ class Boosted(Generator):
                 if ensemble is not None:
                     before = column.tree.trees[fork]
                     column.tree.trees[fork] = ensemble if before is None else join([before, ensemble])
+        self._sequence.calibrate(self._trees, min(max(_CALIBRATING[0], self._rows), _CALIBRATING[1]), rng)
 
     def update(self, data: Any, *, seed: int = 0) -> Self:
         """Go on learning from new rows of the same schema.

@@ -44,6 +44,7 @@ class Cart(Generator):
     """
 
     min_leaf: Annotated[int, Range(1)] = 200
+    smoothing: Annotated[float, Range(0, 1e6)] = 20
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
@@ -66,7 +67,7 @@ class Cart(Generator):
                 lambda j: self._grow(levels[:j], positions[j], self._is_class(j), seed), range(len(positions))
             )
             self._trees = [
-                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
+                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j], self.smoothing)
                 for j, splits in enumerate(grown)
             ]
 
@@ -147,4 +148,4 @@ class Cart(Generator):
         for j, size in enumerate(self._sequence.sizes):
             prefix = f"{j}."
             mine = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-            self._trees.append(LeafTree.restore(mine, size, j))
+            self._trees.append(LeafTree.restore(mine, size, j, self.smoothing))
