@@ -99,7 +99,7 @@ def leaf_tree(size: int = 23) -> LeafTree:
     rows = np.clip(levels[0] // 4 + rng(2).integers(0, 9, 3000), 0, size - 1)
     feature, children = (
         np.array([0, 1, -1, -1, -1], np.int32),
-        np.array([[1, 2], [3, 4], [0, 0], [0, 0], [0, 0]], np.int32),
+        np.array([[1, 4], [2, 3], [0, 0], [0, 0], [0, 0]], np.int32),
     )
     return LeafTree.count_rows(feature, np.array([30, 9, 0, 0, 0], np.uint8), children, levels, rows, size)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-_GROUPS = 64  # of positions that a leaf tells apart at most
-_WITHIN = 100
-_RAKING = 10
+_GROUPS = 64  # of neighbouring positions that a leaf tells apart at most
+_WITHIN = 100  # rows of a group from which one of its positions is drawn at least, where a node above has so many
 _SMOOTHINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0)
+_RAKING = 10  # rounds in which the leaves together are brought to what occurred
 _TINY = 1e-9
 _SMOOTHING = 1.0  # rows of the column as a whole that each leaf is taken together with where conditions are weighed
 
@@ -15,10 +15,11 @@ _SMOOTHING = 1.0  # rows of the column as a whole that each leaf is taken togeth
 class LeafTree:
     """A :class:`~zoo.data.conditional.Conditional`.
 
-    A leaf speaks with its ancestors: which group of neighbouring positions comes is told by the leaf together with
-    ``smoothing`` rows of its parent, which is told the same way, up to the root (hierarchical shrinkage: A. Agarwal et
-    al., "Hierarchical Shrinkage", ICML 2022, arXiv 2202.00858); which position of the group, by the smallest node
-    above the leaf in which the group has so many rows. So small leaves are drawn from, and repeat nobody.
+    A leaf is not taken at its word. Groups of neighbouring positions are halved again and again; in which half of a
+    range a row lies, a node is asked together with ``smoothing`` rows of its parent, which is asked the same way, up to
+    the root. So a leaf decides what it has rows for, and the rest is its ancestors' (hierarchical shrinkage: A. Agarwal
+    et al., ICML 2022, arXiv 2202.00858; in trees over positions, as Pólya trees have it). Which position of the group,
+    the smallest node above says in which the group has :data:`_WITHIN` rows.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ class LeafTree:
     size
         Number of positions.
     smoothing
-        Rows of its parent that a node is taken together with.
+        Rows of its parent that a node is taken together with; None for as many as make each row the likeliest by all
+        the others (leaving one out).
     """
 
     def __init__(
@@ -43,11 +45,11 @@ class LeafTree:
         position: np.ndarray,
         count: np.ndarray,
         size: int,
-        smoothing: float,
+        smoothing: float | None = None,
     ) -> None:
         self.feature, self.threshold, self.children = feature, threshold, children
         self.leaf, self.position, self.count = leaf, position, count
-        self.size, self.smoothing = size, smoothing
+        self.size = size
         nodes = len(feature)
         self.counts = np.bincount(position, weights=count, minlength=size).astype(np.int64)
         self._key = leaf.astype(np.int64) * size + position
@@ -56,13 +58,12 @@ class LeafTree:
         self._next = np.where(feature[:, None] < 0, np.arange(nodes)[:, None], children).reshape(-1)
         self._parent, self._level, self._end = _relations(feature, children)
         self._depth = int(self._level.max())
-        if len(leaf):
-            self._prepare()
+        self._prepare(smoothing)
 
-    def _prepare(self) -> None:
+    def _prepare(self, smoothing: float | None) -> None:
         """Tables ``(leaves, groups)`` of how likely groups are and of the rows from which positions are drawn."""
         nodes = len(self.feature)
-        self._group = _groups(self.counts)  # (K,)
+        self._group = groups_of(self.counts)  # (K,)
         groups = int(self._group[-1]) + 1
         mine = self._group[self.position]
         per = np.zeros((nodes + 1, groups))
@@ -70,8 +71,9 @@ class LeafTree:
         before = np.cumsum(per, axis=0)
         rows = before[self._end] - before[:-1]  # (M, G) of a node and all below it
         leaves = np.flatnonzero(self.feature < 0)
-        if self.smoothing <= 0:
-            self.smoothing = min(_SMOOTHINGS, key=lambda m: self._loss(rows, leaves, m))
+        self.smoothing = float(
+            min(_SMOOTHINGS, key=lambda m: self._loss(rows, leaves, m)) if smoothing is None else smoothing
+        )
         likely = _rake(self._shrunk(rows, self.smoothing, 0)[leaves], rows[leaves])
         source = np.zeros((nodes, groups), dtype=np.int64)
         for here, above in self._going_down():
@@ -129,35 +131,25 @@ class LeafTree:
         levels: np.ndarray,
         rows: np.ndarray,
         size: int,
-        smoothing: float,
     ) -> "LeafTree":
         """The tree of given splits with the positions ``rows (n,)`` counted in their leaves."""
-        empty = np.zeros(0, dtype=np.int32)
-        bare = cls(feature, threshold, children, empty, empty, empty.astype(np.int64), size, smoothing)
-        return bare.updated(levels, rows)
+        nodes = len(feature)
+        look, below = np.maximum(feature, 0), np.where(feature[:, None] < 0, np.arange(nodes)[:, None], children)
+        depth = int(_relations(feature, children)[1].max())
+        key = _apply(look, threshold, below.reshape(-1), depth, levels).astype(np.int64) * size + rows
+        leaf, position, count = _count(key, np.ones(len(rows), dtype=np.int64), size)
+        return cls(feature, threshold, children, leaf, position, count, size)
 
     def updated(self, levels: np.ndarray, rows: np.ndarray) -> "LeafTree":
-        """A tree in whose leaves more rows, of positions ``(n,)``, are counted."""
+        """A tree in whose leaves more rows, of positions ``(n,)``, are counted; the smoothing stays."""
         key = np.concatenate([self._key, self.apply(levels).astype(np.int64) * self.size + rows])
         weight = np.concatenate([self.count, np.ones(len(rows), dtype=np.int64)])
-        distinct, place = np.unique(key, return_inverse=True)
-        count = np.bincount(place.reshape(-1), weights=weight).astype(np.int64)
-        leaf, position = (distinct // self.size).astype(np.int32), (distinct % self.size).astype(np.int32)
-        return LeafTree(
-            self.feature, self.threshold, self.children, leaf, position, count, self.size, self.smoothing
-        )
+        counted = _count(key, weight, self.size)
+        return LeafTree(self.feature, self.threshold, self.children, *counted, self.size, self.smoothing)
 
     def apply(self, levels: np.ndarray) -> np.ndarray:
         """The leaf of each row, ``int (n,)``."""
-        n = levels.shape[1]
-        node = np.zeros(n, dtype=np.intp)
-        if not self._depth:
-            return node
-        flat, row = levels.reshape(-1), np.arange(n)
-        for _ in range(self._depth):
-            level = flat.take(self._look.take(node) * n + row)
-            node = self._next.take(2 * node + (level > self.threshold.take(node)))
-        return node
+        return _apply(self._look, self.threshold, self._next, self._depth, levels)
 
     # Drawing
 
@@ -220,10 +212,10 @@ class LeafTree:
     def arrays(self) -> dict[str, np.ndarray]:
         """The state, for an artifact."""
         names = ("feature", "threshold", "children", "leaf", "position", "count")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"smoothing": np.array([self.smoothing])}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, np.ndarray], size: int, features: int, smoothing: float) -> "LeafTree":
+    def restore(cls, arrays: Mapping[str, np.ndarray], size: int, features: int) -> "LeafTree":
         """The tree of what :meth:`arrays` gave, checked: it may come from an artifact of unknown origin.
 
         Raises
@@ -232,7 +224,7 @@ class LeafTree:
             If it does not fit a column of so many positions behind so many others.
         """
         feature, threshold, children = (arrays[k] for k in ("feature", "threshold", "children"))
-        leaf, position, count = (arrays[k] for k in ("leaf", "position", "count"))
+        leaf, position, count, smoothing = (arrays[k] for k in ("leaf", "position", "count", "smoothing"))
         nodes, k = len(feature), len(leaf)
         shapes = feature.shape == threshold.shape == (nodes,) and children.shape == (nodes, 2) and nodes > 0
         types = threshold.dtype == np.uint8 and all(
@@ -240,6 +232,8 @@ class LeafTree:
         )
         if not shapes or not types or not leaf.shape == position.shape == count.shape == (k,) or not k:
             raise ValueError("the tree of a column is none")
+        if smoothing.shape != (1,) or smoothing.dtype != np.float64 or not 0 < smoothing[0] < 1e9:
+            raise ValueError("the smoothing of a column's tree is none")
         inner = feature >= 0
         behind = (children[inner] > np.flatnonzero(inner)[:, None]).all() and (children[inner] < nodes).all()
         if not behind or (feature >= features).any():
@@ -254,7 +248,27 @@ class LeafTree:
             raise ValueError("the leaves of a column's tree do not count what they should")
         if set(np.flatnonzero(~inner).tolist()) != set(np.unique(leaf).tolist()):
             raise ValueError("a leaf of a column's tree is empty")
-        return cls(feature, threshold, children, leaf, position, count, size, smoothing)
+        return cls(feature, threshold, children, leaf, position, count, size, float(smoothing[0]))
+
+
+def _apply(
+    look: np.ndarray, threshold: np.ndarray, below: np.ndarray, depth: int, levels: np.ndarray
+) -> np.ndarray:
+    """The node ``int (n,)`` at which each row ends, so many splits down; ``below (2 M,)`` are each node's children."""
+    n = levels.shape[1]
+    node = np.zeros(n, dtype=np.intp)
+    flat, row = levels.reshape(-1), np.arange(n)
+    for _ in range(depth):
+        level = flat.take(look.take(node) * n + row)
+        node = below.take(2 * node + (level > threshold.take(node)))
+    return node
+
+
+def _count(key: np.ndarray, weight: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leaves, positions and counts ``(k,)`` of rows by ``leaf * size + position``."""
+    distinct, place = np.unique(key, return_inverse=True)
+    count = np.bincount(place.reshape(-1), weights=weight).astype(np.int64)
+    return (distinct // size).astype(np.int32), (distinct % size).astype(np.int32), count
 
 
 def _relations(feature: np.ndarray, children: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -271,7 +285,7 @@ def _relations(feature: np.ndarray, children: np.ndarray) -> tuple[np.ndarray, n
     return parent, level, end
 
 
-def _groups(counts: np.ndarray) -> np.ndarray:
+def groups_of(counts: np.ndarray) -> np.ndarray:
     """The group of each position, ``int64 (K,)``: each its own while there are few, then neighbours of as many rows."""
     if len(counts) <= _GROUPS:
         return np.arange(len(counts))

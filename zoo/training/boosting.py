@@ -21,7 +21,6 @@ _LOWEST = 3e-4  # loss on the held-out rows below which what is asked is as good
 
 _CERTAIN = 0.01  # share of the rarer label up to which a leaf is settled at once
 _SIGNIFICANT = 1.0  # standard errors by which trees lower the held-out loss at least: 0 keeps noise, 2 loses signal
-_REFIT = 0
 _PRIOR = 0.3  # rows of each label that a leaf is taken together with
 
 
@@ -144,13 +143,6 @@ class BoostingData:
         gain = _losses(before, label[held_out]) - _losses(after, label[held_out])
         if gain.sum() < _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
             return certain
-        if _REFIT:
-            booster = self._lightgbm.Booster(self._parameters, self._subset(rows, label, start))
-            for done in range(best):
-                if booster.update():
-                    best = done
-                    break
-            made = _read(booster.model_to_string(num_iteration=best), best, self._parameters["num_leaves"])
         return made if certain is None else join([certain, made])
 
     def _certain(self, rows: np.ndarray, label: np.ndarray, start: np.ndarray) -> TreeEnsemble | None:

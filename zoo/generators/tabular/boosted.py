@@ -64,7 +64,7 @@ class Boosted(Generator):
     """
 
     bins: Annotated[int, Range(2, 1000)] = 256
-    leaves: Annotated[int, Range(2, 8)] = 7
+    leaves: Annotated[int, Range(2, 8)] = 4
     learning_rate: Annotated[float, Range(0.001, 1)] = 0.15
     rounds: Annotated[int, Range(1, 5000)] = 400
     patience: Annotated[int, Range(1, 1000)] = 30

@@ -20,14 +20,12 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.column_sequence import ColumnSequence, cores
-from zoo.data.leaf_tree import LeafTree
+from zoo.data.leaf_tree import LeafTree, groups_of
 from zoo.generator import Generator
 from zoo.random import check_seed
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
-
-_CLASSES = 64  # with more, classes are split by their order like numbers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,8 +41,7 @@ class Cart(Generator):
         Codes of a number at most; a value that many rows share has one of its own.
     """
 
-    min_leaf: Annotated[int, Range(1)] = 200
-    smoothing: Annotated[float, Range(0, 1e6)] = 20
+    min_leaf: Annotated[int, Range(1)] = 100
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
@@ -64,31 +61,23 @@ class Cart(Generator):
         seed = int(rng.integers(2**31))
         with ThreadPoolExecutor(cores()) as pool:
             grown = pool.map(
-                lambda j: self._grow(levels[:j], positions[j], self._is_class(j), seed), range(len(positions))
+                lambda j: self._grow(levels[:j], positions[j], sequence.sizes[j], seed), range(len(positions))
             )
             self._trees = [
-                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j], self.smoothing)
+                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
                 for j, splits in enumerate(grown)
             ]
 
-    def _is_class(self, j: int) -> bool:
-        """Whether a column's tree is grown by Gini's index over its classes, not by the variance of its ranks."""
-        name, size = self._sequence.order[j], self._sequence.sizes[j]
-        return name not in self._sequence.columns.edges and size <= _CLASSES
-
     def _grow(
-        self, levels: np.ndarray, position: np.ndarray, is_class: bool, seed: int
+        self, levels: np.ndarray, position: np.ndarray, size: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features ``(M,)``, thresholds and children ``(M, 2)`` of the tree of one column."""
         if not len(levels) or len(position) < 2 * self.min_leaf:
             return np.full(1, -1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 2), np.int32)
-        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+        from sklearn.tree import DecisionTreeClassifier
 
-        if is_class:
-            grown, target = DecisionTreeClassifier(min_samples_leaf=self.min_leaf, random_state=seed), position
-        else:
-            grown = DecisionTreeRegressor(min_samples_leaf=self.min_leaf, random_state=seed)
-            target = np.cumsum(np.bincount(position))[position].astype(np.float64)
+        grown = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=self.min_leaf, random_state=seed)
+        target = groups_of(np.bincount(position, minlength=size))[position]
         tree = grown.fit(np.ascontiguousarray(levels.T, dtype=np.float32), target).tree_
         inner = tree.feature >= 0
         feature = np.where(inner, tree.feature, -1).astype(np.int32)
@@ -148,4 +137,4 @@ class Cart(Generator):
         for j, size in enumerate(self._sequence.sizes):
             prefix = f"{j}."
             mine = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-            self._trees.append(LeafTree.restore(mine, size, j, self.smoothing))
+            self._trees.append(LeafTree.restore(mine, size, j))
