@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo.data.tabular import TableForm
 from zoo.errors import SchemaError
 from zoo.generators.tabular.cart import Cart
 

@@ -14,7 +14,8 @@ from zoo.statistics.tree_ensemble import TreeEnsemble, join
 
 _TINY = 1e-12
 _DEEPEST = 500
-_HOLD, _NEWTON = 1.0, 6
+_HOLD = 0.1  # of what draws by share alone would know of a shift: so much holds a fork where it is
+_NEWTON = 6
 
 
 class CodeTree:
@@ -86,7 +87,7 @@ class CodeTree:
     def copy(self) -> "CodeTree":
         """A tree whose counts and trees can be added to, and this one stays."""
         made = CodeTree(self.counts, self.forks)
-        made.base, made.trees = self.base, list(self.trees)
+        made.base, made.trees = self.base.copy(), list(self.trees)
         return made
 
     def log_odds(self, fork: int, levels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
@@ -134,7 +135,7 @@ class CodeTree:
         """Draw as :meth:`draw` does, and shift each fork until it sends right as large a share as training rows had.
 
         Rows that are drawn differ a little from those that the classifiers learned from, and what is off adds up from
-        column to column and from fork to fork; rare values are off by half without it.
+        column to column and from fork to fork: of Adult's capital gains of 4,386, 59 became 101 without it.
         """
         out = np.empty(len(u), dtype=np.int32)
         todo: list[tuple[int, int, np.ndarray, np.ndarray]] = [(0, len(self.counts), np.arange(len(u)), u)]
@@ -287,15 +288,16 @@ class CodeTree:
 
 
 def _shift(log_odds: np.ndarray, share: float) -> float:
-    """What log odds ``(n,)`` are to be shifted by for the mean of their probabilities to be ``share``, or nearly.
+    """What log odds ``(n,)`` are to be shifted by for the mean of their probabilities to be nearly ``share``.
 
-    The shift is held back as by :data:`_HOLD` rows, so that few rows say little.
+    Where classifiers are sure, what they are given is off and not they, and no shift would mend it: so it is held back,
+    and at most 1.
     """
-    shift = 0.0
+    shift, hold = 0.0, _HOLD * len(log_odds) * share * (1 - share) + 1
     for _ in range(_NEWTON):
         p = 1 / (1 + np.exp(-np.clip(log_odds.astype(np.float64) + shift, -30, 30)))
-        step = (len(p) * share - p.sum() - _HOLD * shift) / ((p * (1 - p)).sum() + _HOLD)
-        shift += float(np.clip(step, -1, 1))
+        step = (len(p) * share - p.sum() - hold * shift) / ((p * (1 - p)).sum() + hold)
+        shift = float(np.clip(shift + step, -1, 1))
     return shift
 
 

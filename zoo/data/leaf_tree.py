@@ -251,9 +251,7 @@ class LeafTree:
         return cls(feature, threshold, children, leaf, position, count, size, float(smoothing[0]))
 
 
-def _apply(
-    look: np.ndarray, threshold: np.ndarray, below: np.ndarray, depth: int, levels: np.ndarray
-) -> np.ndarray:
+def _apply(look: np.ndarray, threshold: np.ndarray, below: np.ndarray, depth: int, levels: np.ndarray) -> np.ndarray:
     """The node ``int (n,)`` at which each row ends, so many splits down; ``below (2 M,)`` are each node's children."""
     n = levels.shape[1]
     node = np.zeros(n, dtype=np.intp)

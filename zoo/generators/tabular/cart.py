@@ -5,8 +5,22 @@ Statistics 21(3), 2005; B. Nowok, G. M. Raab, C. Dibben, "synthpop: Bespoke Crea
 Statistical Software 74(11), 2016. Official statistics draw donors' values from a leaf; here a leaf counts codes
 (quantile bins, shared values, categories) and numbers are drawn within their bins, so that no row is kept.
 
+Choices, on a fifth of Adult's training rows and of seven tenths of Magic that were held out from the fit (loss: minus
+the natural log-likelihood of a held-out row's codes; gap: what that of a fitted row is lower by).
+
+- Leaves are shrunk towards the nodes above them, each column as much as leaving one row out says
+  (:mod:`zoo.data.leaf_tree`): leaves of 200 have a loss of 20.98 instead of 21.79 on Adult and of 50.0 instead of 58.4
+  on Magic, with gaps of 0.41 instead of 1.64 and of 0.7 instead of 12.1. Shrunk as a whole, not half by half of the
+  positions, they have 21.05 and 50.3. So leaves can be smaller: 100 have 20.96 and 49.7, 50 have 20.98 and 49.6.
+- Probabilities are raked so that groups come as often as they did: column shapes of 0.996 instead of 0.995 on Adult,
+  0.986 instead of 0.979 on Magic.
+- Trees are grown by entropy over at most 64 groups of neighbouring positions, numbers too: 20.93 and 49.5 instead of
+  20.96 and 49.7 by Gini's index over classes and by the variance of ranks.
+- Averages of four trees over random features are no better on Adult (20.98) and a little on Magic (49.1), for four
+  times the fit.
+
 Best at: speed (a second to fit, a million rows in seconds) with any conditions. Worst at: tables of a few hundred rows,
-which leaves of 200 rows make independent, and groups smaller than a leaf.
+which leaves of 100 rows make independent, and smooth dependence between many numbers.
 """
 
 from collections.abc import Mapping
