@@ -99,7 +99,7 @@ def leaf_tree(size: int = 23) -> LeafTree:
     rows = np.clip(levels[0] // 4 + rng(2).integers(0, 9, 3000), 0, size - 1)
     feature, children = (
         np.array([0, 1, -1, -1, -1], np.int32),
-        np.array([[1, 2], [3, 4], [0, 0], [0, 0], [0, 0]], np.int32),
+        np.array([[1, 4], [2, 3], [0, 0], [0, 0], [0, 0]], np.int32),
     )
     return LeafTree.count_rows(feature, np.array([30, 9, 0, 0, 0], np.uint8), children, levels, rows, size)
 
@@ -127,6 +127,44 @@ def test_draws_have_the_probabilities_that_are_said(kind: str) -> None:
     wanted = share * weight
     likely = wanted * n > 5
     assert stats.chisquare(seen[likely], wanted[likely] / wanted[likely].sum() * seen[likely].sum()).pvalue > 1e-3
+
+
+def test_calibrated_forks_send_right_as_many_as_training_rows_went() -> None:
+    tree = code_tree()
+    levels = rng(3).integers(0, 60, (3, 40_000)).astype(np.uint8)
+    share = tree.counts / tree.counts.sum()
+    before = np.bincount(tree.draw(levels, rng().random(40_000)), minlength=23) / 40_000
+    same = tree.copy()
+    tree.calibrate(levels, rng(1).random(40_000))
+    after = np.bincount(tree.draw(levels, rng().random(40_000)), minlength=23) / 40_000
+    assert np.abs(after - share).sum() < 0.5 * np.abs(before - share).sum()
+    assert (same.base != tree.base).any()  # a copy keeps its own
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_leaves_together_have_what_occurred_whatever_the_smoothing(seed: int) -> None:
+    r = rng(seed)
+    levels = r.integers(0, 60, (3, 2000)).astype(np.uint8)
+    rows = np.clip(levels[0] // 10 + r.integers(0, 90, 2000), 0, 99)
+    feature, children = np.array([0, -1, 1, -1, -1], np.int32), np.array([[1, 2], [0, 0], [3, 4], [0, 0], [0, 0]])
+    threshold = np.array([30, 0, 9, 0, 0], np.uint8)
+    counted = LeafTree.count_rows(feature, threshold, children.astype(np.int32), levels, rows, 100)
+    tree = LeafTree(*list(counted.arrays().values())[:-1], 100, float(r.choice([1, 30, 1000])))
+    every = np.arange(100)
+    mean = np.mean([tree.probability(np.repeat(levels[:, i : i + 1], 100, axis=1), every) for i in range(300)], axis=0)
+    assert mean.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(tree._total @ tree._likely, np.bincount(tree._group, weights=tree.counts), rtol=0.02)
+
+
+def test_leaving_one_out_smooths_noise_and_leaves_what_is_certain_alone() -> None:
+    levels = rng().integers(0, 60, (3, 4000)).astype(np.uint8)
+    feature, children = np.array([0, -1, -1], np.int32), np.array([[1, 2], [0, 0], [0, 0]], np.int32)
+    of = [
+        LeafTree.count_rows(feature, np.array([30, 0, 0], np.uint8), children, levels, rows, 2)
+        for rows in (rng(1).integers(0, 2, 4000), (levels[0] > 30).astype(np.int64))
+    ]
+    assert of[0].smoothing > 100 > 10 > of[1].smoothing
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(2, 100))
@@ -159,7 +197,10 @@ def test_counting_more_rows_adds_up() -> None:
         ("count", lambda a: -a),
         ("position", lambda a: a + 30),
         ("leaf", lambda a: a[::-1]),
-        ("leaf", lambda a: np.minimum(a, 3)),
+        ("leaf", lambda a: np.minimum(a, 2)),
+        ("children", lambda a: a[:, ::-1]),
+        ("smoothing", lambda a: -a),
+        ("smoothing", lambda a: a * np.nan),
     ],
 )
 def test_an_altered_leaf_tree_is_refused(name: str, change: Any) -> None:

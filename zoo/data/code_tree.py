@@ -14,6 +14,8 @@ from zoo.statistics.tree_ensemble import TreeEnsemble, join
 
 _TINY = 1e-12
 _DEEPEST = 500
+_HOLD = 0.1  # of what draws by share alone would know of a shift: so much holds a fork where it is
+_NEWTON = 6
 
 
 class CodeTree:
@@ -85,7 +87,7 @@ class CodeTree:
     def copy(self) -> "CodeTree":
         """A tree whose counts and trees can be added to, and this one stays."""
         made = CodeTree(self.counts, self.forks)
-        made.base, made.trees = self.base, list(self.trees)
+        made.base, made.trees = self.base.copy(), list(self.trees)
         return made
 
     def log_odds(self, fork: int, levels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
@@ -128,6 +130,29 @@ class CodeTree:
                 if len(mine):
                     side = (middle, high) if part else (low, middle)
                     todo.append((side, mine if rows is None else rows[mine], rest))
+
+    def calibrate(self, levels: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Draw as :meth:`draw` does, and shift each fork until it sends right as large a share as training rows had.
+
+        Rows that are drawn differ a little from those that the classifiers learned from, and what is off adds up from
+        column to column and from fork to fork: of Adult's capital gains of 4,386, 59 became 101 without it.
+        """
+        out = np.empty(len(u), dtype=np.int32)
+        todo: list[tuple[int, int, np.ndarray, np.ndarray]] = [(0, len(self.counts), np.arange(len(u)), u)]
+        while todo:
+            low, high, rows, mine = todo.pop()
+            fork = self._fork.get((low, high))
+            if fork is None:
+                out[rows] = self._draw_by_counts(low, high, mine)
+                continue
+            middle = int(self.forks[fork, 1])
+            if self.trees[fork] is not None:
+                share = np.diff(self.cumulative[[middle, high]])[0] / np.diff(self.cumulative[[low, high]])[0]
+                self.base[fork] += _shift(self.log_odds(fork, levels, rows), float(share))
+            for part, some, rest in _divide(self._right(fork, levels, rows), mine):
+                if len(some):
+                    todo.append((middle, high, rows[some], rest) if part else (low, middle, rows[some], rest))
+        return out
 
     def _draw_by_counts(self, low: int, high: int, u: np.ndarray) -> np.ndarray | int:
         if high - low == 1:
@@ -260,6 +285,20 @@ class CodeTree:
             ends = np.cumsum(trees)
             made.trees = [ensemble.part(e - k, e) if k else None for e, k in zip(ends.tolist(), trees.tolist())]
         return made
+
+
+def _shift(log_odds: np.ndarray, share: float) -> float:
+    """What log odds ``(n,)`` are to be shifted by for the mean of their probabilities to be nearly ``share``.
+
+    Where classifiers are sure, what they are given is off and not they, and no shift would mend it: so it is held back,
+    and at most 1.
+    """
+    shift, hold = 0.0, _HOLD * len(log_odds) * share * (1 - share) + 1
+    for _ in range(_NEWTON):
+        p = 1 / (1 + np.exp(-np.clip(log_odds.astype(np.float64) + shift, -30, 30)))
+        step = (len(p) * share - p.sum() - hold * shift) / ((p * (1 - p)).sum() + hold)
+        shift = float(np.clip(shift + step, -1, 1))
+    return shift
 
 
 def _divide(p: np.ndarray, u: np.ndarray) -> list[tuple[bool, np.ndarray, np.ndarray]]:

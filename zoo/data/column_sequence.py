@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.conditions import Condition, Conditions
+from zoo.data.code_tree import CodeTree
 from zoo.data.conditional import Asked, Conditional, SharedConditionals
 from zoo.data.point_columns import PointColumns
 from zoo.errors import ConditionError
@@ -145,6 +146,12 @@ class ColumnSequence:
     def draw(self, conditionals: Sequence[Conditional], n: int, rng: np.random.Generator) -> np.ndarray:
         """Positions ``(C, n)``."""
         return self._forward(conditionals, n, rng, [None] * len(conditionals))[0]
+
+    def calibrate(self, trees: Sequence[CodeTree], n: int, rng: np.random.Generator) -> None:
+        """Make n drawn rows have each column's codes as often as the training rows had them, column by column."""
+        levels = np.empty((len(trees), n), dtype=np.uint8)
+        for j, tree in enumerate(trees):
+            np.take(self._level[j], tree.calibrate(levels[:j], rng.random(n)), out=levels[j])
 
     def _forward(
         self,

@@ -14,7 +14,7 @@ from zoo.data.binned_columns import BinnedColumns, bin_edges
 from zoo.schema import Schema
 from zoo.statistics.quantile_grid import quantile_grid
 
-_POINT_ROWS = 10  # a value that so many rows share is no one's own, and is kept exactly
+_POINT_ROWS = 5  # a value that so many rows share is no one's own, and is kept exactly
 _POINTS = 300  # such values of a number at most; two points of its grid each
 _BIN_ROWS = 5  # bins hold so many rows on average at least
 

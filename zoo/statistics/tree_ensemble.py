@@ -54,11 +54,9 @@ class TreeEnsemble:
     def _prepare(self) -> list[tuple[int, np.ndarray]]:
         """For each feature that is used, a table ``uint64 (levels, words)`` of the leaves that a level leaves open."""
         trees, splits = self.leaf.shape
-        words = -(-trees // 8)
-        values = np.zeros((8 * words, 256), dtype=np.float32)
-        for k in range(splits + 1):
-            values[:trees, 1 << k] = self.value[:, k]
-        self._values, self._start = values.reshape(-1), np.arange(8 * words) * 256
+        share = 2 if splits < 4 else 1  # trees to a byte
+        words = -(-trees // (8 * share))
+        self._values, self._start = self._sums(share, 8 * words), np.arange(8 * words) * 256
         each = np.arange(trees)
         exists = np.ones((trees, splits + 1), dtype=bool)  # padding has no leaf
         for i in range(splits):
@@ -80,11 +78,22 @@ class TreeEnsemble:
             levels = np.arange(int(self.threshold[mine].max()) + 2)[:, None]  # the last stands for all above
             table = np.zeros((len(levels), 8 * words), dtype=np.uint8)
             for k in range(splits + 1):
-                table[:, :trees] |= (exists[:, k] & (levels >= low[:, k]) & (levels <= high[:, k])).astype(
-                    np.uint8
-                ) << k
+                here = (exists[:, k] & (levels >= low[:, k]) & (levels <= high[:, k])).astype(np.uint8)
+                for i in range(share):
+                    table[:, : len(each[i::share])] |= here[:, i::share] << (k + 4 * i)
             tables.append((int(f), table.view(np.uint64)))
         return tables
+
+    def _sums(self, share: int, size: int) -> np.ndarray:
+        """What each byte with one bit a tree stands for, ``float32 (256 size,)``."""
+        sums = np.zeros((size, 256), dtype=np.float32)
+        first, second = self.value[::share].astype(np.float32), self.value[1::2].astype(np.float32)
+        for k in range(first.shape[1]):
+            sums[: len(first), 1 << k] = first[:, k]
+            if share == 2:
+                for m in range(second.shape[1]):
+                    sums[: len(second), 1 << k | 16 << m] = first[: len(second), k] + second[:, m]
+        return sums.reshape(-1)
 
     def __call__(self, levels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Sums ``float32 (n,)`` for levels ``uint8 (F, n)``, or for some of their columns."""

@@ -5,8 +5,22 @@ Statistics 21(3), 2005; B. Nowok, G. M. Raab, C. Dibben, "synthpop: Bespoke Crea
 Statistical Software 74(11), 2016. Official statistics draw donors' values from a leaf; here a leaf counts codes
 (quantile bins, shared values, categories) and numbers are drawn within their bins, so that no row is kept.
 
+Choices, on a fifth of Adult's training rows and of seven tenths of Magic that were held out from the fit (loss: minus
+the natural log-likelihood of a held-out row's codes; gap: what that of a fitted row is lower by).
+
+- Leaves are shrunk towards the nodes above them, each column as much as leaving one row out says
+  (:mod:`zoo.data.leaf_tree`): leaves of 200 have a loss of 20.98 instead of 21.79 on Adult and of 50.0 instead of 58.4
+  on Magic, with gaps of 0.41 instead of 1.64 and of 0.7 instead of 12.1. Shrunk as a whole, not half by half of the
+  positions, they have 21.05 and 50.3. So leaves can be smaller: 100 have 20.96 and 49.7, 50 have 20.98 and 49.6.
+- Probabilities are raked so that groups come as often as they did: column shapes of 0.996 instead of 0.995 on Adult,
+  0.986 instead of 0.979 on Magic.
+- Trees are grown by entropy over at most 64 groups of neighbouring positions, numbers too: 20.93 and 49.5 instead of
+  20.96 and 49.7 by Gini's index over classes and by the variance of ranks.
+- Averages of four trees over random features are no better on Adult (20.98) and a little on Magic (49.1), for four
+  times the fit.
+
 Best at: speed (a second to fit, a million rows in seconds) with any conditions. Worst at: tables of a few hundred rows,
-which leaves of 200 rows make independent, and groups smaller than a leaf.
+which leaves of 100 rows make independent, and smooth dependence between many numbers.
 """
 
 from collections.abc import Mapping
@@ -20,14 +34,12 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.column_sequence import ColumnSequence, cores
-from zoo.data.leaf_tree import LeafTree
+from zoo.data.leaf_tree import LeafTree, groups_of
 from zoo.generator import Generator
 from zoo.random import check_seed
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
-
-_CLASSES = 64  # with more, classes are split by their order like numbers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,7 +55,7 @@ class Cart(Generator):
         Codes of a number at most; a value that many rows share has one of its own.
     """
 
-    min_leaf: Annotated[int, Range(1)] = 200
+    min_leaf: Annotated[int, Range(1)] = 100
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
@@ -63,31 +75,23 @@ class Cart(Generator):
         seed = int(rng.integers(2**31))
         with ThreadPoolExecutor(cores()) as pool:
             grown = pool.map(
-                lambda j: self._grow(levels[:j], positions[j], self._is_class(j), seed), range(len(positions))
+                lambda j: self._grow(levels[:j], positions[j], sequence.sizes[j], seed), range(len(positions))
             )
             self._trees = [
                 LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
                 for j, splits in enumerate(grown)
             ]
 
-    def _is_class(self, j: int) -> bool:
-        """Whether a column's tree is grown by Gini's index over its classes, not by the variance of its ranks."""
-        name, size = self._sequence.order[j], self._sequence.sizes[j]
-        return name not in self._sequence.columns.edges and size <= _CLASSES
-
     def _grow(
-        self, levels: np.ndarray, position: np.ndarray, is_class: bool, seed: int
+        self, levels: np.ndarray, position: np.ndarray, size: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features ``(M,)``, thresholds and children ``(M, 2)`` of the tree of one column."""
         if not len(levels) or len(position) < 2 * self.min_leaf:
             return np.full(1, -1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 2), np.int32)
-        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+        from sklearn.tree import DecisionTreeClassifier
 
-        if is_class:
-            grown, target = DecisionTreeClassifier(min_samples_leaf=self.min_leaf, random_state=seed), position
-        else:
-            grown = DecisionTreeRegressor(min_samples_leaf=self.min_leaf, random_state=seed)
-            target = np.cumsum(np.bincount(position))[position].astype(np.float64)
+        grown = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=self.min_leaf, random_state=seed)
+        target = groups_of(np.bincount(position, minlength=size))[position]
         tree = grown.fit(np.ascontiguousarray(levels.T, dtype=np.float32), target).tree_
         inner = tree.feature >= 0
         feature = np.where(inner, tree.feature, -1).astype(np.int32)
