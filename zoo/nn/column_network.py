@@ -7,6 +7,7 @@ so that sampling adds one row of a table a column and never multiplies by one-ho
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from zoo.nn.dense import publishable
 from zoo.training.schedule import warmup_cosine
 
 _ORDERS = 16  # in a batch
+_WAVES = 16  # smooth functions of an ordered column
+_FEW = 5  # values that are not worth smooth functions
+_OWN = 0.1  # weight of what an ordered value has to itself
 
 
 class ColumnNetwork(nn.Module):
@@ -27,20 +31,32 @@ class ColumnNetwork(nn.Module):
     ----------
     sizes
         Number of values of each column.
+    ordered
+        Whether a column's values are in the order of numbers. What stands for such a value is learned as a smooth
+        function of its place and a little of its own: neighbours learn from each other. The sums are published.
     hidden
         H, width of the sum that the given columns make.
     inner
         M, width of the layer that each column has to itself.
+    dropout
+        Of both layers.
     """
 
     first: Tensor  # (D,): where each column's values begin among all T
+    waves: Tensor  # (T, R): R smooth functions of the values
+    own: Tensor  # (T, 1): the weight of what each value has to itself
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int, dropout: float = 0.0) -> None:
+    def __init__(self, sizes: list[int], ordered: list[bool], hidden: int, inner: int, dropout: float = 0.0) -> None:
         super().__init__()
         columns, total = len(sizes), sum(sizes)
         self.sizes = sizes
         self.dropout = dropout
         self.embed = nn.Parameter(torch.randn(total, hidden) / columns**0.5)
+        waves, own = _smooth_functions(sizes, ordered)
+        self.register_buffer("waves", waves, persistent=False)
+        self.register_buffer("own", own, persistent=False)
+        self.embed_waves = nn.Parameter(torch.randn(waves.shape[1], hidden) / columns**0.5)
+        self.head_waves = nn.Parameter(torch.zeros(waves.shape[1], inner))
         self.bias = nn.Parameter(0.1 * torch.randn(columns, hidden))
         self.inner = nn.Parameter(torch.randn(columns, hidden, inner) * (2 / hidden) ** 0.5)
         self.inner_bias = nn.Parameter(torch.zeros(columns, inner))
@@ -48,6 +64,11 @@ class ColumnNetwork(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(total))
         starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
         self.register_buffer("first", torch.from_numpy(starts), persistent=False)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """What stands for each value where it is given, ``(T, H)``, and where it is predicted, ``(T, M)``."""
+        embed = self.own * self.embed + self.waves @ self.embed_waves  # (T, H)
+        return embed, self.own * self.head + self.waves @ self.head_waves
 
     @torch.no_grad()
     def start_at(self, codes: Tensor) -> None:
@@ -58,7 +79,19 @@ class ColumnNetwork(nn.Module):
 
     def published(self) -> dict[str, np.ndarray]:
         """The weights by name, in half precision where it can hold them."""
-        return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
+        out: dict[str, Tensor] = {n: p for n, p in self.named_parameters() if not n.endswith("_waves")}
+        out["embed"], out["head"] = self.tables()
+        return {name: publishable(p.detach().cpu().numpy()) for name, p in out.items()}
+
+    @torch.no_grad()
+    def set_published(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :meth:`published` gave."""
+        for name, parameter in self.named_parameters():
+            parameter.zero_()  # the smooth functions are in the sums already
+            if name in arrays:
+                parameter.copy_(torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)))
+        self.embed /= self.own
+        self.head /= self.own
 
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of codes ``(B, D)`` under G orders, each for a G-th of the rows.
@@ -67,20 +100,32 @@ class ColumnNetwork(nn.Module):
         """
         groups, columns, _ = given.shape
         index = (codes + self.first).reshape(groups, -1, columns).transpose(1, 2)  # (G, D, b), G * b = B
-        values = nn.functional.embedding(index, self.embed)  # (G, D, b, H)
+        embed, heads = self.tables()
+        values = nn.functional.embedding(index, embed)  # (G, D, b, H)
         seen = torch.bmm(given.to(values.dtype), values.flatten(2)).view_as(values)  # (G, D, b, H)
         hidden = torch.relu(seen + self.bias[:, None])  # (G, D, b, H)
         hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
+        hidden = nn.functional.dropout(hidden, self.dropout, self.training)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
         inner = nn.functional.dropout(inner, self.dropout, self.training)
         losses = []
-        parts = zip(
-            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
-        )
+        parts = zip(inner, codes.T.contiguous(), heads.split(self.sizes), self.head_bias.split(self.sizes), strict=True)
         for mine, target, head, bias in parts:
             logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
             losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))
         return torch.stack(losses)  # (D, B)
+
+
+def _smooth_functions(sizes: list[int], ordered: list[bool]) -> tuple[Tensor, Tensor]:
+    """Cosines of the places of ordered values, ``(T, R)``; the weight of what each value has to itself, ``(T, 1)``."""
+    parts, own = [], []
+    for size, smooth in zip(sizes, ordered, strict=True):
+        count = min(_WAVES, size - 1) if smooth and size >= _FEW else 0
+        place = (torch.arange(size) + 0.5) / size  # (K,)
+        frequency = torch.arange(1, count + 1)
+        parts.append(torch.cos(torch.pi * frequency * place[:, None]) / frequency**0.5)  # (K, R_j)
+        own += [_OWN if count else 1.0] * size
+    return torch.block_diag(*parts), torch.tensor(own)[:, None]
 
 
 def draw_orders(count: int, owner: Tensor, fixed: float) -> Tensor:
@@ -114,7 +159,7 @@ class Training(pl.LightningModule):
     fixed
         Share of the rows that are learned in the order of the columns.
     decay
-        Weight decay (decoupled).
+        Weight decay (decoupled), but not of biases.
     """
 
     owner: Tensor  # (D,)
@@ -143,5 +188,8 @@ class Training(pl.LightningModule):
         self.log("val_loss", self.network.nll(codes, given).sum(0).mean())
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay, fused=True)
+        biases = [p for n, p in self.named_parameters() if n.endswith("bias")]
+        weights = [p for n, p in self.named_parameters() if not n.endswith("bias") and p.numel()]
+        groups = [{"params": weights, "weight_decay": self.decay}, {"params": biases, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=True)
         return warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, final=0.01)

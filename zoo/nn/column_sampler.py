@@ -6,12 +6,15 @@ that sums over values are additions of whole rows.
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from zoo.data.code_digits import CodeDigits
+from zoo.data.column_sequence import cores
 
 _PIECE = 2048  # rows at once
 
@@ -155,13 +158,19 @@ class ColumnSampler:
         begun, sums, index = 0, None, None
         if alike and not isinstance(given, np.ndarray):
             begun, sums, index = self._draw_alike(job, given, order)
-        for start in range(0, n, _PIECE):
-            part = slice(start, min(n, start + _PIECE))
+
+        def piece(part: slice) -> None:
             if isinstance(given, np.ndarray):
                 self._draw_gaps(job, part, given[part], order)
             else:
                 hidden = self._sums(codes[part], given) if sums is None or index is None else sums[index[part]]
                 self._draw_piece(job, part, hidden, order, begun)
+
+        pieces = [slice(start, min(n, start + _PIECE)) for start in range(0, n, _PIECE)]
+        # The random numbers are there already, so that threads change nothing. The products are too small for threads
+        # of their own, which would only stand in the way of these.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(piece, pieces))
         return job.total
 
     def _draw_piece(self, job: "_Job", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
