@@ -25,7 +25,10 @@ of a classifier that tells samples from real rows):
   Gaussian copula: 0.503).
 - *Few steps at a high rate*: 3e-3 and 800 steps -20.52, 8e-3 and 500 steps -20.51.
 
-@FIGURES@
+On Adult, mean of three seeds against the test set: column shapes 0.994, pair trends 0.989, AUC of a model trained on
+samples 0.916 (real rows 0.927), of telling samples from real rows 0.538; 0.511 of the samples lie closer to a training
+row than to a held-out one; an attack on membership by ratios of distances has an AUC of 0.508, and finds 1.1 % of the
+members at 1 % of false alarms.
 
 Best at: conditions on any columns, filling gaps, likelihoods and updates, all from one network of less than a megabyte;
 tables of a thousand rows and more; samples without importing torch. Worst at: exact relations between numbers, which
