@@ -9,12 +9,10 @@ than chance and ``tolerance``, the worst column leaves the bulk, one after the o
 its own, the other columns one after the other by the network, given all before them. A table that a copula describes
 has no other columns, and no network is trained.
 
-What the network buys, on Adult, mean of three seeds against the test set (a Gaussian copula of all columns, on a part
-of the training rows held out): pair trends 0.989 (0.961), AUC of a model trained on samples 0.911 (0.889; real rows
-0.927), of telling samples from real rows 0.551 (0.742); column shapes 0.996 (0.996); 0.503 of the samples lie closer
-to a training row than to a held-out one (0.503). Values that many rows share have codes of their own. Dropout and
-weight decay of 0.2 and 0.5 in place of 0.1 and 0.1 made samples less useful (0.906 against 0.910, held-out part; a
-share of 0.504 against 0.506).
+What the network buys, on Adult, mean of three seeds against the test set (a Gaussian copula alone, on rows held out
+of training): pair trends 0.989 (0.961), AUC of a model trained on samples 0.911 (0.889; real rows 0.927), of
+telling samples from real rows 0.551 (0.742); column shapes 0.996 (0.996); 0.503 of the samples lie closer to a training
+row than to a held-out one (0.503). Dropout of 0.2 and weight decay of 0.5 made samples less useful: 0.906, not 0.910.
 
 Best at: mixed tables of thousands of rows on a CPU: most of what a neural model gives, at the speed of a copula.
 Worst at: small tables (the copula is as good) and the last bit of fidelity (use ``tabular/boosted``).
