@@ -3,12 +3,15 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import zoo
 from zoo.data.code_digits import CodeDigits
+from zoo.data.digit_columns import DigitColumns
 from zoo.nn.column_network import ColumnNetwork, draw_orders
 from zoo.nn.column_sampler import Admitted, ColumnSampler
 
@@ -32,18 +35,35 @@ def test_digits_write_every_code(widths: list[int], widest: int, seed: int) -> N
         np.testing.assert_allclose(product, weights[:, codes[:, c]], rtol=1e-5)
 
 
+def test_shared_values_come_back_exactly_and_digits_of_numbers_are_in_order() -> None:
+    r = np.random.default_rng(0)
+    paid = np.where(r.random(5000) < 0.9, 0.0, r.choice(r.integers(100, 99_999, 40), 5000))
+    table = pd.DataFrame({"kind": r.choice(["a", "b", "c", "d"], 5000), "x": r.normal(size=5000), "paid": paid})
+    columns = DigitColumns(zoo.create("tabular/gaussian_copula").fit(table).schema, 256, 128)
+    digits = columns.fit(columns.binned.codec.encode(table))  # (n, D)
+    back = columns.binned.decode(columns.join(digits), r)
+    values, counts = np.unique(paid, return_counts=True)
+    often = values[counts >= 10]
+    assert len(often) > 20
+    for value in often:
+        assert (back.paid[paid == value] == value).all()
+    assert [columns.names[columns._order[c]] for c in columns.digits.owner] == ["kind", "paid", "x", "x"]
+    assert columns.ordered == [False, True, True, True]
+
+
 # The network's arithmetic, with weights drawn at random: nothing here depends on training.
 
 
 def small(widths: list[int], widest: int, seed: int = 0) -> tuple[ColumnSampler, ColumnNetwork]:
     torch.manual_seed(seed)
     digits = CodeDigits(widths, widest)
-    network = ColumnNetwork(digits.sizes, 16, 8)
+    network = ColumnNetwork(digits.sizes, [size > 4 for size in digits.sizes], 16, 8)
     with torch.no_grad():
         network.head.mul_(6)
         network.embed.mul_(2)
+        network.head_waves.normal_()
     arrays = network.published()
-    network.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in arrays.items()})
+    network.set_published(arrays)
     return ColumnSampler(digits, 16, 8, arrays), network
 
 
@@ -59,6 +79,23 @@ def test_numpy_computes_what_torch_does() -> None:
     order = draw_orders(1, torch.arange(3), 1.0)
     nll = network.nll(torch.from_numpy(codes), order).sum(0).detach().numpy()
     np.testing.assert_allclose(np.log(probability), -nll, atol=1e-4)
+
+
+def test_neighbours_of_an_ordered_value_learn_with_it() -> None:
+    torch.manual_seed(0)
+    moved = []
+    for ordered in (False, True):
+        network = ColumnNetwork([32], [ordered], 8, 4)
+        torch.nn.init.constant_(network.inner_bias, 1.0)  # a layer that is not silent
+        network.nll(torch.full((8, 1), 10), torch.zeros((1, 1, 1), dtype=torch.bool)).sum().backward()
+        before = network.tables()[1].detach()
+        with torch.no_grad():
+            for p in network.parameters():
+                p -= 0 if p.grad is None else 0.01 * p.grad
+        change = (network.tables()[1].detach() - before).numpy()  # (32, M)
+        moved.append(change @ change[10] / (change[10] @ change[10]))  # (32,): 1 is as value 10
+    assert (np.abs(np.delete(moved[0], 10)) < 0.1).all()
+    assert moved[1][9] > 0.7 and moved[1][11] > 0.7 and moved[1][30] < 0.2
 
 
 def test_probabilities_sum_to_one_although_digits_can_write_more() -> None:

@@ -191,7 +191,7 @@ def test_threads_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, _ = small([7, 2, 5], 4)
     drawn = [np.zeros((6000, len(sampler.digits.sizes)), dtype=np.int64) for _ in range(2)]
     for digits, threads in zip(drawn, (1, 3), strict=True):
-        monkeypatch.setattr("zoo.nn.denoiser_sampler.cores", lambda threads=threads: threads)
+        monkeypatch.setattr("zoo.threads.cores", lambda threads=threads: threads)
         sampler.draw(digits, (), range(digits.shape[1]), np.random.default_rng(0))
     np.testing.assert_array_equal(*drawn)
 
@@ -208,7 +208,7 @@ def test_threads_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_altered_plan_is_refused(edit: Any) -> None:
     generator = Diffusion(hidden=8, inner=4).fit(
-        pd.DataFrame({"x": np.arange(400.0)}), train=zoo.TrainConfig(max_steps=1)
+        pd.DataFrame({"x": np.arange(4000.0)}), train=zoo.TrainConfig(max_steps=1)
     )
     arrays = {k: v.copy() for k, v in generator._arrays().items()}
     generator._set_arrays({k: v.copy() for k, v in arrays.items()})

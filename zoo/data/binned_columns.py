@@ -98,6 +98,10 @@ class BinnedColumns:
         """Probability below ``x`` (side ``left``) or up to it (``right``)."""
         return cumulative_at(self.grids[name], x, side)
 
+    def _density(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Density at the numbers ``x``."""
+        return density_at(self.grids[name], x)
+
     def _quantiles(self, name: str, u: np.ndarray) -> np.ndarray:
         """Numbers at the probabilities ``u``."""
         return quantiles_at(self.grids[name], u)
@@ -207,13 +211,13 @@ class BinnedColumns:
                 known = np.flatnonzero(encoded[name] >= 0)
                 total[known] += np.log(pool.weigh_each(encoded[name][known])[1])
         for name in self.codec.numeric:
-            grid, edges, values = self.grids[name], self.edges[name], encoded[name]
+            edges, values = self.edges[name], encoded[name]
             known = np.flatnonzero(~np.isnan(values))
             values, place = values[known], np.minimum(codes[known, self.names.index(name)], len(edges) - 2)
             half = column_step(self.schema[name]) / 2
-            start, end = cumulative_at(grid, values - half, "left"), cumulative_at(grid, values + half, "right")
+            start, end = self._cumulative(name, values - half, "left"), self._cumulative(name, values + half, "right")
             mass = np.minimum(end, edges[place + 1]) - np.maximum(start, edges[place])
-            likely = np.where(mass > 1e-12, mass, density_at(grid, values)) / (edges[place + 1] - edges[place])
+            likely = np.where(mass > 1e-12, mass, self._density(name, values)) / (edges[place + 1] - edges[place])
             total[known] += np.log(np.maximum(likely, 1e-30))
         return total
 

@@ -6,7 +6,6 @@ sequence. Conditions are met by importance resampling: an asked column is drawn 
 row the probability of that as its weight; of several candidates a row one is kept by weight.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +19,7 @@ from zoo.data.point_columns import PointColumns
 from zoo.errors import ConditionError
 from zoo.schema import Schema
 from zoo.statistics.optimal_scaling import scale_categories
+from zoo.threads import cores
 
 _LEVELS = 255  # levels by which a column is seen at most: they fit a byte
 _SCALING_ROWS = 20_000  # rows on which categories are ordered; more change the order of rare ones only
@@ -377,11 +377,6 @@ def in_parts(work: Callable[[slice], None], n: int) -> None:
         return
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, parts))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _order(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> tuple[str, ...]:

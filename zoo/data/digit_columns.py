@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zoo.data.binned_columns import BinnedColumns
 from zoo.data.code_digits import CodeDigits
+from zoo.data.point_columns import PointColumns
 from zoo.schema import Schema
+
+_CATEGORIES = 1000  # of a discrete column, "missing" not counted; a column with more is pooled
 
 
 class DigitColumns:
-    """Tables <-> digits ``int64 (n, D)``: codes of :class:`BinnedColumns`, narrow columns first, wide ones in digits.
+    """Tables <-> digits ``int64 (n, D)``: codes of :class:`PointColumns`, narrow columns first, wide ones in digits.
 
     Parameters
     ----------
@@ -23,7 +25,7 @@ class DigitColumns:
 
     Attributes
     ----------
-    binned : BinnedColumns
+    binned : PointColumns
         The columns as codes.
     digits : CodeDigits
         The columns in the order of their widths as digits; there from ``fit`` or ``set_arrays`` on.
@@ -32,7 +34,7 @@ class DigitColumns:
     digits: CodeDigits
 
     def __init__(self, schema: Schema, bins: int, widest: int) -> None:
-        self.binned = BinnedColumns(schema, bins)
+        self.binned = PointColumns(schema, bins, _CATEGORIES)
         self.widest = widest
 
     @property
@@ -64,6 +66,12 @@ class DigitColumns:
     def spread(self, columns: np.ndarray) -> np.ndarray:
         """What is said of the table's columns ``(n, C)``, said of their digits ``(n, D)``."""
         return columns[:, self._order][:, self.digits.owner]
+
+    @property
+    def ordered(self) -> list[bool]:
+        """Whether each digit's values are in the order of numbers."""
+        numeric = [self.names[c] in self.binned.edges for c in self._order]
+        return [numeric[c] for c in self.digits.owner]
 
     def place(self, name: str) -> int:
         """The place of a column among those of ``digits``."""

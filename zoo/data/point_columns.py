@@ -22,15 +22,24 @@ _BIN_ROWS = 5  # bins hold so many rows on average at least
 class PointColumns(BinnedColumns):
     """As :class:`BinnedColumns`, with exact shared values and bins that are all used.
 
+    Parameters
+    ----------
+    schema
+        The table's schema.
+    bins
+        Bins of a number at most.
+    categories
+        Codes of a discrete column at most. By default none is pooled: a tree over codes ends where few rows are left,
+        whatever their number.
+
     Attributes
     ----------
     knots : dict of str to numpy.ndarray
         The probabilities at which the grid of a number stands, from 0 to 1; equal neighbours are a jump.
     """
 
-    def __init__(self, schema: Schema, bins: int) -> None:
-        # Categories are not pooled: a tree over codes ends where few rows are left, whatever their number.
-        super().__init__(schema, bins, categories=2**31)
+    def __init__(self, schema: Schema, bins: int, categories: int = 2**31) -> None:
+        super().__init__(schema, bins, categories)
         self.knots: dict[str, np.ndarray] = {}
 
     def _learn(self, name: str, known: np.ndarray) -> None:
@@ -52,6 +61,13 @@ class PointColumns(BinnedColumns):
         share = np.where(width > 0, (x - start) / np.where(width > 0, width, 1.0), 0.0 if side == "left" else 1.0)
         inside = knots[inner - 1] + np.clip(share, 0.0, 1.0) * (knots[inner] - knots[inner - 1])
         return np.where(cell == 0, 0.0, np.where(cell == len(grid), 1.0, inside))
+
+    def _density(self, name: str, x: np.ndarray) -> np.ndarray:
+        """As ``density_at``: by the width of the range that holds 2 % of the probability to either side."""
+        middle = (self._cumulative(name, x, "left") + self._cumulative(name, x, "right")) / 2
+        low, high = np.clip(middle - 0.02, 0.0, 1.0), np.clip(middle + 0.02, 0.0, 1.0)
+        across = self._quantiles(name, high) - self._quantiles(name, low)
+        return np.where(across > 0, (high - low) / np.where(across > 0, across, 1.0), 0.0)
 
     def _quantiles(self, name: str, u: np.ndarray) -> np.ndarray:
         grid, knots = self.grids[name], self.knots[name]

@@ -19,6 +19,9 @@ from zoo.nn.dense import publishable
 from zoo.training.schedule import warmup_cosine
 
 _ORDERS = 16  # in a batch
+_WAVES = 16  # smooth functions of an ordered column
+_FEW = 5  # values that are not worth smooth functions
+_OWN = 0.1  # weight of what an ordered value has to itself
 
 
 class DigitNetwork(nn.Module):
@@ -63,12 +66,18 @@ class DigitNetwork(nn.Module):
         """The weights by name, in half precision where it can hold them."""
         return {name: publishable(p.detach().cpu().numpy()) for name, p in self.named_parameters()}
 
-    def _losses(self, inner: Tensor, codes: Tensor) -> Tensor:
-        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, given the inner layers ``(D, B, M)``."""
+    @torch.no_grad()
+    def set_published(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :meth:`published` gave."""
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def _losses(self, inner: Tensor, codes: Tensor, heads: Tensor) -> Tensor:
+        """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, given the inner layers ``(D, B, M)``.
+
+        ``heads (T, M)`` stands for the values that are predicted.
+        """
         losses = []
-        parts = zip(
-            inner, codes.T.contiguous(), self.head.split(self.sizes), self.head_bias.split(self.sizes), strict=True
-        )
+        parts = zip(inner, codes.T.contiguous(), heads.split(self.sizes), self.head_bias.split(self.sizes), strict=True)
         for mine, target, head, bias in parts:
             logits = torch.addmm(bias, mine, head.T)  # (B, K_j)
             losses.append(nn.functional.cross_entropy(logits, target, reduction="none"))
@@ -82,15 +91,55 @@ class ColumnNetwork(DigitNetwork):
     ----------
     sizes, hidden, inner
         As of :class:`DigitNetwork`.
+    ordered
+        Whether a column's values are in the order of numbers. What stands for such a value is learned as a smooth
+        function of its place and a little of its own: neighbours learn from each other. The sums are published.
     dropout
-        Share of the inner layers that is dropped in training.
+        Of both layers.
     """
 
     bias: Tensor  # (D, H)
+    embed_waves: Tensor  # (R, H)
+    head_waves: Tensor  # (R, M)
+    waves: Tensor  # (T, R): R smooth functions of the values
+    own: Tensor  # (T, 1): the weight of what each value has to itself
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int, dropout: float = 0.0) -> None:
-        super().__init__(sizes, hidden, inner, lambda: {"bias": 0.1 * torch.randn(len(sizes), hidden)})
+    def __init__(self, sizes: list[int], ordered: list[bool], hidden: int, inner: int, dropout: float = 0.0) -> None:
+        waves, own = _smooth_functions(sizes, ordered)
+        super().__init__(
+            sizes,
+            hidden,
+            inner,
+            lambda: {
+                "embed_waves": torch.randn(waves.shape[1], hidden) / len(sizes) ** 0.5,
+                "head_waves": torch.zeros(waves.shape[1], inner),
+                "bias": 0.1 * torch.randn(len(sizes), hidden),
+            },
+        )
         self.dropout = dropout
+        self.register_buffer("waves", waves, persistent=False)
+        self.register_buffer("own", own, persistent=False)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """What stands for each value where it is given, ``(T, H)``, and where it is predicted, ``(T, M)``."""
+        embed = self.own * self.embed + self.waves @ self.embed_waves  # (T, H)
+        return embed, self.own * self.head + self.waves @ self.head_waves
+
+    def published(self) -> dict[str, np.ndarray]:
+        """The weights by name, in half precision where it can hold them."""
+        out: dict[str, Tensor] = {n: p for n, p in self.named_parameters() if not n.endswith("_waves")}
+        out["embed"], out["head"] = self.tables()
+        return {name: publishable(p.detach().cpu().numpy()) for name, p in out.items()}
+
+    @torch.no_grad()
+    def set_published(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :meth:`published` gave."""
+        for name, parameter in self.named_parameters():
+            parameter.zero_()  # the smooth functions are in the sums already
+            if name in arrays:
+                parameter.copy_(torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)))
+        self.embed.div_(self.own)
+        self.head.div_(self.own)
 
     def nll(self, codes: Tensor, given: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of codes ``(B, D)`` under G orders, each for a G-th of the rows.
@@ -99,13 +148,27 @@ class ColumnNetwork(DigitNetwork):
         """
         groups, columns, _ = given.shape
         index = (codes + self.first).reshape(groups, -1, columns).transpose(1, 2)  # (G, D, b), G * b = B
-        values = nn.functional.embedding(index, self.embed)  # (G, D, b, H)
+        embed, heads = self.tables()
+        values = nn.functional.embedding(index, embed)  # (G, D, b, H)
         seen = torch.bmm(given.to(values.dtype), values.flatten(2)).view_as(values)  # (G, D, b, H)
         hidden = torch.relu(seen + self.bias[:, None])  # (G, D, b, H)
         hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
+        hidden = nn.functional.dropout(hidden, self.dropout, self.training)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
         inner = nn.functional.dropout(inner, self.dropout, self.training)
-        return self._losses(inner, codes)
+        return self._losses(inner, codes, heads)
+
+
+def _smooth_functions(sizes: list[int], ordered: list[bool]) -> tuple[Tensor, Tensor]:
+    """Cosines of the places of ordered values, ``(T, R)``; the weight of what each value has to itself, ``(T, 1)``."""
+    parts, own = [], []
+    for size, smooth in zip(sizes, ordered, strict=True):
+        count = min(_WAVES, size - 1) if smooth and size >= _FEW else 0
+        place = (torch.arange(size) + 0.5) / size  # (K,)
+        frequency = torch.arange(1, count + 1)
+        parts.append(torch.cos(torch.pi * frequency * place[:, None]) / frequency**0.5)  # (K, R_j)
+        own += [_OWN if count else 1.0] * size
+    return torch.block_diag(*parts), torch.tensor(own)[:, None]
 
 
 def draw_orders(count: int, owner: Tensor, fixed: float) -> Tensor:

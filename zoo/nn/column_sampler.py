@@ -5,13 +5,14 @@ that sums over values are additions of whole rows.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from zoo.data.code_digits import CodeDigits
+from zoo.threads import spread
 
 PIECE = 2048  # rows at once
 
@@ -174,13 +175,9 @@ class ColumnSampler:
                 hidden = self._sums(codes[part], given) if sums is None or index is None else sums[index[part]]
                 self._draw_piece(job, part, hidden, order, begun)
 
-        self._each(piece, [slice(start, min(n, start + PIECE)) for start in range(0, n, PIECE)])
+        # The random numbers are there already, so that threads change nothing.
+        spread(piece, [slice(start, min(n, start + PIECE)) for start in range(0, n, PIECE)])
         return job.total
-
-    def _each(self, work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
-        """Do the work of all pieces, none of which depends on another."""
-        for piece in pieces:
-            work(piece)
 
     def _draw_piece(self, job: "DrawJob", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
         """Draw the digits ``order[begun:]`` of rows that have seen ``hidden (b, H)``."""

@@ -1,16 +1,14 @@
 """What a trained :class:`~zoo.nn.mask_denoiser.MaskDenoiser` computes, in NumPy: torch is not imported to sample."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from zoo.data.code_digits import CodeDigits
-from zoo.data.column_sequence import cores
 from zoo.nn.column_sampler import PIECE, Admitted, ColumnSampler, DrawJob
 from zoo.nn.dense import publishable
+from zoo.threads import spread
 
 _SCALINGS = 5
 _FACTORS = (0.5, 2.0)  # what no training leaves to be mended
@@ -100,7 +98,7 @@ class DenoiserSampler(ColumnSampler):
                     self._cap(column, level, mine, codes, np.arange(part.start, part.stop))
                     all_rows[:, part] = mine
 
-            self._each(piece, pieces)
+            spread(piece, pieces)
             for j, each in weights.items():
                 share = (np.bincount(codes[:, j], minlength=len(each)) + 0.5) / len(codes)  # (K,)
                 factor = np.ones(len(each), dtype=np.float32)
@@ -136,8 +134,3 @@ class DenoiserSampler(ColumnSampler):
                 j = order[i]
                 weights = self._exponentials(j, top, job.temperature)  # (K, b)
                 self._draw_digit(job, part, rows, i, j, weights, hidden)
-
-    def _each(self, work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
-        # The products are too small for threads of their own, which would only stand in the way of these.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(work, pieces))

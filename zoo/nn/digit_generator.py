@@ -129,7 +129,7 @@ class DigitGenerator(Generator):
         if weights is None:
             network.start_at(torch.from_numpy(digits))
         else:
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+            network.set_published(weights)
         train = self._resolve(train, len(digits), fresh=weights is None)
         assert train.learning_rate is not None
         module = self._training_of(network, train.learning_rate)

@@ -73,7 +73,7 @@ class MaskDenoiser(DigitNetwork):
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], top, self.inner))  # (D, B, M)
         if self.training:
             inner = inner * ((torch.rand_like(inner) < self.kept) / self.kept)
-        return self._losses(inner, codes)
+        return self._losses(inner, codes, self.head)
 
 
 def draw_masks(rows: int, owner: Tensor, place: Tensor, fixed: float) -> Tensor:

@@ -40,10 +40,11 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.code_tree import CodeTree
-from zoo.data.column_sequence import ColumnSequence, cores
+from zoo.data.column_sequence import ColumnSequence
 from zoo.generator import Generator
 from zoo.random import check_seed
 from zoo.statistics.tree_ensemble import join
+from zoo.threads import cores
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig

@@ -33,10 +33,11 @@ import pandas as pd
 
 from zoo.conditions import Conditions
 from zoo.config import Range
-from zoo.data.column_sequence import ColumnSequence, cores
+from zoo.data.column_sequence import ColumnSequence
 from zoo.data.leaf_tree import LeafTree, groups_of
 from zoo.generator import Generator
 from zoo.random import check_seed
+from zoo.threads import cores
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
