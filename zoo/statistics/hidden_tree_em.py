@@ -15,8 +15,8 @@ from scipy import sparse
 from zoo.statistics.hidden_tree import HiddenTree, chow_liu
 
 _FIRST_STEP, _LAST_STEP = 0.2, 0.02  # how much of the sufficient statistics a batch replaces
-_PRIOR = 1.0  # rows at the column's marginal that each state's emission is taken together with
-_MOVE_PRIOR = 3.0  # rows at independence of parent and child that each row of moves is taken together with, and
+_PRIOR = 3.0  # rows at the column's marginal that each state's emission is taken together with
+_MOVE_PRIOR = 10.0  # rows at independence of parent and child that each row of moves is taken together with, and
 _MOVE_LEAK = 0.01  # their share at most: over a long chain of columns they would wash out what few rows say
 _SMOOTH_ROWS = 300.0  # rows at the smoothed emission of an ordered column
 _SMOOTH_WIDTH = 0.01  # standard deviation of the smoothing in probability, at 20,000 rows
