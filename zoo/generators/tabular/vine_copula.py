@@ -21,7 +21,7 @@ from real rows):
 On Adult's test split, the mean of 3 seeds: 0.982, 0.901, 0.628, column shapes of 0.997; 13 s of one core to fit, 4.1 s
 for 262,144 rows. Fitting needs pyvinecopulib (the extra ``vine``), sampling does not. Best at: mixed tables in seconds,
 of few hundred rows too; any conditions. Worst at: interactions of three columns other than that of the strata, as a
-vine takes the copula of a pair for the same whatever the others are; hundreds of columns, all pairs of which it looks at.
+vine takes the copula of a pair for the same whatever the others are; hundreds of columns, as it looks at all pairs.
 """
 
 from collections.abc import Mapping
