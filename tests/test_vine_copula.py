@@ -79,6 +79,18 @@ def test_rows_of_a_known_copula_give_its_cells_and_chance_gives_none() -> None:
     assert fit_checkerboard(even, even, halves(rng(1).random((2, 2000)), 8), [])[0] is None
 
 
+@given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 9), st.floats(0.01, 3))
+@settings(max_examples=60, deadline=None)
+def test_any_mass_is_brought_to_any_sums(seed: int, a: int, b: int, shape: float) -> None:
+    r = rng(seed)
+    rows, columns = (r.gamma(shape, size=k) * (r.random(k) < 0.8) + 1e-9 * (np.arange(k) == 0) for k in (a, b))
+    rows, columns = rows / rows.sum(), columns / columns.sum()
+    mass = balanced(r.gamma(0.05, size=(a, b)), rows, columns)
+    assert (mass >= 0).all()
+    np.testing.assert_allclose(mass.sum(axis=1), rows, atol=1e-7)
+    np.testing.assert_allclose(mass.sum(axis=0), columns, atol=1e-7)
+
+
 def test_few_rows_take_a_prior_copula_that_is_right() -> None:
     even = even_edges(16, 1)
     z = stats.norm.cdf(rng().multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 150))

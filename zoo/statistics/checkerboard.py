@@ -241,7 +241,10 @@ def _smoothed(counts: np.ndarray, independent: np.ndarray, axes: Sequence[int]) 
 
 
 def balanced(mass: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The mass ``(A, B)`` brought to given sums by proportional fitting (W. E. Deming, F. F. Stephan, 1940)."""
+    """The mass ``(A, B)`` brought to given sums by proportional fitting (W. E. Deming, F. F. Stephan, 1940).
+
+    What is left open where that takes too long is given to all cells (J. Altschuler, J. Weed, P. Rigollet, NIPS 2017).
+    """
     mass = np.maximum(mass, 1e-12 * np.outer(rows, columns))
     mass = np.where(np.outer(rows, columns) > 0, mass, 0.0)
     for _ in range(_BALANCING):
@@ -251,7 +254,11 @@ def balanced(mass: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
         mass = mass * (columns / np.where(now > 0, now, 1.0))
         if np.abs(now - columns).max() < 1e-9:
             break
-    return mass
+    for axis, wanted in ((1, rows), (0, columns)):
+        now = mass.sum(axis=axis)
+        mass = mass * np.expand_dims(np.minimum(1.0, wanted / np.where(now > 0, now, 1.0)), axis)
+    left = np.maximum(rows - mass.sum(axis=1), 0.0), np.maximum(columns - mass.sum(axis=0), 0.0)
+    return mass + np.outer(*left) / max(left[0].sum(), 1e-300)
 
 
 def count_cells(places: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray:

@@ -18,9 +18,10 @@ from real rows):
   0.702 to 0.979, 0.892, 0.627; the smoothed tables then gave 0.981, 0.898, 0.607, and on a fifth of Magic 0.630
   instead of 0.670 for the last.
 
-Fitting needs pyvinecopulib (the extra ``vine``), sampling does not. Best at: mixed tables of any number of rows in
-seconds, with few columns that many others hang on; any conditions. Worst at: interactions of three columns other than
-that of the strata, which a vine takes for alike whatever the third is; hundreds of columns.
+On Adult's test split, the mean of 3 seeds: 0.982, 0.901, 0.628, column shapes of 0.997; 13 s of one core to fit, 4.1 s
+for 262,144 rows. Fitting needs pyvinecopulib (the extra ``vine``), sampling does not. Best at: mixed tables in seconds,
+of few hundred rows too; any conditions. Worst at: interactions of three columns other than that of the strata, as a
+vine takes the copula of a pair for the same whatever the others are; hundreds of columns, as it looks at all pairs.
 """
 
 from collections.abc import Mapping
