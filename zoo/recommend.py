@@ -79,10 +79,7 @@ def _ranked(schema: Schema, rows: int, columns: int) -> Iterator[tuple[str, str]
         yield "tabular/hybrid_copula", "numbers only: a copula has most of it, a small network mends the rest"
     else:
         yield "tabular/autoregressive", "if you will ask for many combinations of columns, or fill gaps"
-        yield (
-            "tabular/diffusion",
-            "if minutes of training, or an accelerator, are there for the closest of the networks",
-        )
+        yield "tabular/diffusion", "if there are minutes, or an accelerator: it says the least of single training rows"
         yield "tabular/mixture", "if you need exact probabilities and conditions, or the fastest samples"
     yield "tabular/gaussian_copula", "for a first look: a fit in less than a second"
 

@@ -28,15 +28,20 @@ samples from real rows; one seed each):
   the next point 0.988 and 0.539. The default is 0.4.
 - *Calibration.* Dropout and decay leave frequencies that are slightly off. With the last biases set by them (3 s), a
   network for all of Adult has shapes of 0.996 instead of 0.993 and trends of 0.989 instead of 0.984.
-- *Length.* On Magic's 10,000 rows, a rate that had not fallen when held-out rows ended training after 50 of 205 epochs
-  gave 0.734; hence at most 70 epochs, and smaller batches of small tables.
+- *Length.* On 10,000 rows of Magic held-out rows were likeliest after 50 of 205 epochs, with the rate still high
+  (0.734); hence at most 70 epochs, and smaller batches of small tables (0.707).
+- Latent diffusion (TabSyn, arXiv 2310.09656) was not measured: columns that are given would have to be found again in
+  a latent space, where masks simply leave them as they are.
 
-FIGURES
+On Adult, one seed against the test set: column shapes 0.996, pair trends 0.988, AUC of a model trained on samples
+0.913, of telling samples from real rows 0.546; 0.502 of the samples lie closer to a training row than to a held-out
+one; an attack on membership by ratios of distances has an AUC of 0.503 and finds 1.5 % of the members at 1 % false
+alarms. Training takes 140 s of a core, a million rows 38 s of a core.
 
 Best at: mixed tables of ten thousand rows and more, on an accelerator above all (training does not grow with the rows;
 wider and deeper by ``hidden`` and ``blocks``); conditions on any columns, gaps, likelihoods and updates, as
 ``tabular/autoregressive``; samples without importing torch. Worst at: tables of many numbers that depend closely on
-each other, which bins blur (use ``tabular/boosted``), and small tables (use ``tabular/gaussian_copula``).
+each other, as Magic's (use ``tabular/boosted``), and small tables (use ``tabular/gaussian_copula``).
 """
 
 from collections.abc import Mapping
