@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[1]
 ROWS = 16_280  # half of Adult's
 # Family: the knob, and its values from safe to faithful; the default among them.
 KNOBS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "boosted": ("min_leaf", (300, 100, 20, 5)),
-    "cart": ("min_leaf", (1000, 200, 50, 20, 5)),
-    "mixture": ("components", (4, 16, 64, 128)),
-    "tvae": ("beta", (1.0, 0.3, 0.1)),
+    "boosted": ("leaves", (2, 4, 7, 31)),
+    "cart": ("min_leaf", (1000, 300, 100, 20, 5)),
+    "mixture": ("states", (4, 16, 64, 256)),
+    "hybrid_copula": ("width", (8, 64, 512)),
     "gaussian_copula": ("", (None,)),
+    "vine_copula": ("", (None,)),
 }
 SCORES = {
     "C2ST": ("detection.c2st_auc",),

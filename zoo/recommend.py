@@ -71,7 +71,7 @@ def _ranked(schema: Schema, rows: int, columns: int) -> Iterator[tuple[str, str]
         yield "tabular/gaussian_copula", f"{size} are many: it takes them in seconds"
         yield "tabular/cart", "closer to the data, in one pass of single trees"
         yield "tabular/autoregressive", "its steps do not grow with the rows; any columns can be given"
-        yield "tabular/diffusion", "neither do its steps; deeper and slower, and best on an accelerator"
+        yield "tabular/diffusion", "up to a million rows its steps do not either; deeper and slower"
         return
     yield "tabular/boosted", "closest to the data of all families on tables of this size"
     yield "tabular/cart", "nearly as close in a fraction of the time"

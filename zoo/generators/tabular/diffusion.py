@@ -38,8 +38,8 @@ On Adult, one seed against the test set: column shapes 0.996, pair trends 0.988,
 one; an attack on membership by ratios of distances has an AUC of 0.503 and finds 1.5 % of the members at 1 % false
 alarms. Training takes 140 s of a core, a million rows 38 s of a core.
 
-Best at: mixed tables of ten thousand rows and more, on an accelerator above all (training does not grow with the rows;
-wider and deeper by ``hidden`` and ``blocks``); conditions on any columns, gaps, likelihoods and updates, as
+Best at: mixed tables of ten thousand rows and more (up to two million rows, training does not grow with them; an
+accelerator makes room for wider and deeper networks, by ``hidden`` and ``blocks``); conditions on any columns, gaps, likelihoods and updates, as
 ``tabular/autoregressive``; samples without importing torch. Worst at: tables of many numbers that depend closely on
 each other, as Magic's (use ``tabular/boosted``), and small tables (use ``tabular/gaussian_copula``).
 """
