@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 ROWS = 16_280  # half of Adult's
 # Family: the knob, and its values from safe to faithful; the default among them.
 KNOBS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "boosted": ("leaves", (2, 4, 7, 31)),
+    "boosted": ("leaves", (2, 4, 8)),
     "cart": ("min_leaf", (1000, 300, 100, 20, 5)),
     "mixture": ("states", (4, 16, 64, 256)),
     "hybrid_copula": ("width", (8, 64, 512)),
