@@ -47,7 +47,7 @@ def table(points: list[dict[str, Any]]) -> str:
         "guessing. One seed a point; differences below 0.01 are noise. Made by `scripts/frontier.py`, by nobody's "
         "hand.\n",
         "![C2ST against the attack, a curve a family](frontier.png)\n",
-        "| family | " + " | ".join(SCORES) + " | fit |",
+        "| family | " + " | ".join(SCORES) + " | fit, CPU |",
         "| --- |" + " ---: |" * (len(SCORES) + 1),
     ]
     for point in points:
@@ -56,7 +56,7 @@ def table(points: list[dict[str, Any]]) -> str:
             lines.append(f"| `{point['family']}`, {knob} | not measured: {point['why']} |" + " |" * len(SCORES))
             continue
         cells = [f"{score['value']:.3f}" if (score := headline(point, n)) else "–" for n in SCORES.values()]
-        lines.append(f"| `{point['family']}`, {knob} | {' | '.join(cells)} | {point['fit_seconds']:.1f} s |")
+        lines.append(f"| `{point['family']}`, {knob} | {' | '.join(cells)} | {point['fit_cpu_seconds']:.1f} s |")
     anchors = {"real": "*real against real*", "naive": "*independent columns*", "copy": "*copies*"}
     measured = [p for p in points if p["status"] == "measured"]
     for anchor, title in anchors.items() if measured else ():
