@@ -28,6 +28,11 @@ CARDS = ROOT / "model_cards"
 PUBLISHED = (
     "tabular/gaussian_copula/adult",
     "tabular/gaussian_copula/adult_sample",
+    "tabular/boosted/adult",
+    "tabular/boosted/magic",
+    "tabular/cart/adult",
+    "tabular/cart/magic",
+    "tabular/hybrid_copula/adult",
     "tabular/tvae/adult",
     "tabular/tvae/adult_sample",
     "timeseries/rnn/occupancy",
