@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,24 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sampling(artifact: Path, target: Path) -> subprocess.Popen[str]:
-    """``zoo sample`` of more rows than there is time for, once it is writing."""
-    command = [sys.executable, "-m", "zoo.cli", "sample", str(artifact), "-n", "900000000", "-o", str(target)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not [p for p in target.parent.glob(".*.zoo-*") if p.stat().st_size]:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-        time.sleep(0.05)
-    return process
+@pytest.fixture
+def sampling(artifact: Path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    """Starts ``zoo sample`` of more rows than there is time for, and waits until it is writing."""
+    started = []
+
+    def start(target: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "zoo.cli", "sample", str(artifact), "-n", "900000000", "-o", str(target)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        deadline = time.monotonic() + 120
+        while not [p for p in target.parent.glob(".*.zoo-*") if p.stat().st_size]:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+            time.sleep(0.05)
+        return process
+
+    yield start
+    for process in started:  # of a test that failed
+        process.kill()
 
 
 @pytest.mark.parametrize(
@@ -44,11 +54,11 @@ def sampling(artifact: Path, target: Path) -> subprocess.Popen[str]:
     ],
 )
 def test_a_signal_leaves_what_was_there(
-    number: signal.Signals, code: int, said: str, artifact: Path, tmp_path: Path
+    number: signal.Signals, code: int, said: str, sampling: Callable[[Path], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     target = tmp_path / "rows.csv"
     target.write_text("what was there before")
-    process = sampling(artifact, target)
+    process = sampling(target)
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == code
@@ -57,9 +67,11 @@ def test_a_signal_leaves_what_was_there(
     assert target.read_text() == "what was there before"
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next(artifact: Path, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_by_the_next(
+    sampling: Callable[[Path], subprocess.Popen[str]], tmp_path: Path
+) -> None:
     target = tmp_path / "rows.csv"
-    process = sampling(artifact, target)
+    process = sampling(target)
     (left,) = tmp_path.iterdir()
     with atomic_file(str(target)) as temporary:  # while the other lives, its file is its own
         Path(temporary).write_text("a,b\n")
