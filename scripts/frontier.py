@@ -84,6 +84,8 @@ def picture(points: list[dict[str, Any]], path: Path) -> None:
             label = ", ".join(f"{k}={v}" for k, v in point.get("config", {}).items())
             axes.annotate(label, at, fontsize=7, color=line.get_color(), xytext=(4, 4), textcoords="offset points")
     axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.49), max(high, 0.56))  # differences of a hundredth are noise, and shall look like it
     axes.axvline(0.5, color="grey", linewidth=0.8, linestyle="--")
     axes.set(
         xlabel="classifier tells samples from real rows (0.5: cannot)",

@@ -257,6 +257,8 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
         for at, name in zip(zip(x, y), names):
             axes.annotate(name, at, fontsize=7, xytext=(4, 4), textcoords="offset points")
     axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.45), max(high, 0.65))  # differences of a hundredth are noise, and shall look like it
     axes.set(xlabel="quality: 0 naive, 1 real", ylabel="membership attack (0.5: chance)", title="Size: time of the fit")
     if axes.has_data():
         axes.legend(fontsize=8)
