@@ -219,7 +219,7 @@ def readme_block(results: list[dict[str, Any]], budget: dict[str, Any]) -> str:
         lines += [f"| *{title}* | {' | '.join(cells)} | |"] if rows else []
     said = (
         f"Defaults, at most {budget['minutes']:g} minutes of training, seed {budget['seed']}, on the test part, which "
-        "no generator saw. Intervals are in `leaderboard.json`, further sets in [LEADERBOARD.md](LEADERBOARD.md). "
+        "no generator saw; more in [LEADERBOARD.md](LEADERBOARD.md), intervals in `leaderboard.json`. "
         "C2ST: how well boosted trees tell samples from real rows, 0.5 is guessing; utility: area under the curve of a "
         "model trained on samples; membership: what an attack reaches, 0.5 is guessing, and what it finds at 1 % "
         "false alarms; verbatim: share of samples that are training rows."
