@@ -68,7 +68,8 @@ def test_conditions_give_what_filtering_does(name: str, fitted: Any) -> None:
     wanted = plain[holds(plain)]
     assert holds(made).all() and len(wanted) > 1000
     found = differences(made, wanted)
-    # Of 20,000 and at least 1,000 wanted rows; importance resampling of a few candidates is a little off, unasked is far off.
+    # Of 20,000 and at least 1,000 wanted rows; importance resampling of a few candidates is a little off, what is not
+    # asked far off.
     assert max(found.values()) < 0.06, found
     assert max(differences(plain, wanted).values()) > 0.1
 

@@ -39,9 +39,10 @@ one; an attack on membership by ratios of distances has an AUC of 0.503 and find
 alarms. Training takes 140 s of a core, a million rows 38 s of a core.
 
 Best at: mixed tables of ten thousand rows and more (up to two million rows, training does not grow with them; an
-accelerator makes room for wider and deeper networks, by ``hidden`` and ``blocks``); conditions on any columns, gaps, likelihoods and updates, as
-``tabular/autoregressive``; samples without importing torch. Worst at: tables of many numbers that depend closely on
-each other, as Magic's (use ``tabular/boosted``), and small tables (use ``tabular/gaussian_copula``).
+accelerator makes room for wider and deeper networks, by ``hidden`` and ``blocks``); conditions on any columns, gaps,
+likelihoods and updates, as ``tabular/autoregressive``; samples without importing torch. Worst at: tables of many
+numbers that depend closely on each other, as Magic's (use ``tabular/boosted``), and small tables (use
+``tabular/gaussian_copula``).
 """
 
 from collections.abc import Mapping
