@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -359,3 +360,26 @@ def test_rank_zero_is_the_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_main_process()
     monkeypatch.setenv("RANK", "1")
     assert not is_main_process()
+
+
+def test_a_run_that_fails_leaves_the_handlers_of_signals_as_they_were() -> None:
+    class NoRows:
+        def __len__(self) -> int:
+            return 3
+
+        def __iter__(self) -> Any:
+            raise RuntimeError("no data today")
+
+    class Broken(Data):
+        def train_dataloader(self) -> Any:
+            return NoRows()
+
+    class Late(Regressor):
+        def training_step(self, *arguments: Any) -> Any:
+            raise RuntimeError("no step today")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for module, data in ((Regressor(), Broken()), (Late(), Data())):
+        with pytest.raises((RuntimeError, AttributeError)):  # in place of the first, Lightning may raise one of its clean-up
+            fit(module, data, TrainConfig(epochs=1))
+        assert {number: signal.getsignal(number) for number in before} == before

@@ -27,6 +27,8 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGTERM)
             self._sigterm = handler if handler in (signal.SIG_DFL, terminate) else None
+            if handler is not None:  # of C code, which Python cannot put back
+                self._previous[signal.SIGTERM] = handler  # Lightning leaves its own where its clean-up fails
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._handle)
         return self
@@ -35,7 +37,6 @@ class Signals:
         """Replace the handler that Lightning installs at its start: under several processes it begins a broadcast
         from within the handler, where the other processes may be in another collective."""
         if self._sigterm is not None:
-            self._previous.setdefault(signal.SIGTERM, self._sigterm)
             signal.signal(signal.SIGTERM, self._handle)
 
     def __exit__(self, *exception: object) -> None:
