@@ -135,12 +135,12 @@ def test_sigterm_is_an_interrupt_within_the_block_alone() -> None:
     def own(number: int, frame: object) -> None:
         pass
 
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated) as raised, ends_tidily():
-        signal.raise_signal(signal.SIGTERM)
-    assert raised.value.args == (signal.SIGTERM,)
-    assert signal.getsignal(signal.SIGTERM) is before
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        with pytest.raises(Terminated) as raised, ends_tidily():
+            signal.raise_signal(signal.SIGTERM)
+        assert raised.value.args == (signal.SIGTERM,)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         signal.signal(signal.SIGTERM, own)
         with ends_tidily():
             assert signal.getsignal(signal.SIGTERM) is own

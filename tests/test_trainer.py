@@ -380,6 +380,6 @@ def test_a_run_that_fails_leaves_the_handlers_of_signals_as_they_were() -> None:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for module, data in ((Regressor(), Broken()), (Late(), Data())):
-        with pytest.raises((RuntimeError, AttributeError)):  # in place of the first, Lightning may raise one of its clean-up
+        with pytest.raises((RuntimeError, AttributeError)):  # Lightning's clean-up may raise one of its own
             fit(module, data, TrainConfig(epochs=1))
         assert {number: signal.getsignal(number) for number in before} == before
