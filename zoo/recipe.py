@@ -220,7 +220,11 @@ def _refuse_unknown(arguments: Sequence[str], choices: Any) -> None:
             raise ConfigError(f"no field {argument.partition('=')[0]}; {nearest(argument.partition('=')[0], flags)}")
 
 
-_WORDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a text", "PATH": "a path"} | {
+_WORDS = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "STR": "a text",
+    "PATH": "a path",
     "invalid literal for int() with base 10:": "a whole number",
     "could not convert string to float:": "a number",
 }

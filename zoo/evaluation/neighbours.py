@@ -52,8 +52,8 @@ def k_nearest(points: Any, reference: Any, k: int) -> tuple[np.ndarray, np.ndarr
 def _by_cosine(block: Any, transposed: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances and indices ``(n, k)`` of a block of sparse rows, in no order within a row."""
     cosine = (block @ transposed).toarray()
-    found = _largest(cosine.copy(), k)
-    return np.maximum(1 - np.take_along_axis(cosine, found, axis=1), 0), found
+    found, largest = _largest(cosine, k)
+    return np.maximum(1 - largest, 0), found
 
 
 def _by_distance(
@@ -62,18 +62,20 @@ def _by_distance(
     """Distances and indices ``(n, k)`` of a block of dense rows, in no order within a row."""
     scores = block @ reference.T
     scores -= half_norms
-    found = _largest(scores, k)
+    found, _ = _largest(scores, k)
     gaps = block[:, None, :].astype(np.float64) - reference[found]  # (n, k, D)
     return np.linalg.norm(gaps, axis=2), found
 
 
-def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns ``int64 (n, k)`` of the k largest scores of each row; the scores are overwritten."""
+def _largest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns ``int64 (n, k)`` of the k largest scores of each row, and these; the scores are overwritten."""
     if k > _FEW:
-        return np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
-    found = np.empty((len(scores), k), dtype=np.int64)
+        found = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+        return found, np.take_along_axis(scores, found, axis=1)
+    found, largest = np.empty((len(scores), k), dtype=np.int64), np.empty((len(scores), k), dtype=scores.dtype)
     rows = np.arange(len(scores))
     for i in range(k):  # a maximum is found twenty times as fast as a partition
         found[:, i] = scores.argmax(axis=1)
+        largest[:, i] = scores[rows, found[:, i]]
         scores[rows, found[:, i]] = -np.inf
-    return found
+    return found, largest

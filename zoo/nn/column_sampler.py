@@ -156,7 +156,7 @@ class ColumnSampler:
             ``(n,)`` natural logarithm of the probability of what is admitted, each column's given those before it: the
             weight that corrects a draw in which only columns before it were seen.
         """
-        n = len(codes)
+        n, order = len(codes), self._arrange(order)
         job = DrawJob(
             codes=codes,
             chance=rng.random((len(order), n), dtype=np.float32),
@@ -178,6 +178,10 @@ class ColumnSampler:
         # The random numbers are there already, so that threads change nothing.
         spread(piece, [slice(start, min(n, start + PIECE)) for start in range(0, n, PIECE)])
         return job.total
+
+    def _arrange(self, order: Sequence[int]) -> Sequence[int]:
+        """The order in which digits are drawn that are asked for in some order."""
+        return order
 
     def _draw_piece(self, job: "DrawJob", part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
         """Draw the digits ``order[begun:]`` of rows that have seen ``hidden (b, H)``."""

@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 
 from zoo.data.code_digits import CodeDigits
-from zoo.nn.column_sampler import PIECE, Admitted, ColumnSampler, DrawJob
+from zoo.nn.column_sampler import PIECE, ColumnSampler, DrawJob
 from zoo.nn.dense import publishable
 from zoo.threads import spread
 
@@ -79,7 +79,7 @@ class DenoiserSampler(ColumnSampler):
         over the rows of what it gives, each digit seen with those before it, is made to be that of the rows, by
         iterative scaling (J. N. Darroch, D. Ratcliff, 1972).
         """
-        order = sorted(range(codes.shape[1]), key=lambda j: (self._step[j], j))
+        order = self._arrange(range(codes.shape[1]))
         ends = np.cumsum([0, *self.digits.sizes])
         pieces = [slice(start, min(len(codes), start + PIECE)) for start in range(0, len(codes), PIECE)]
         for _, step in groupby(order, key=lambda j: self._step[j]):
@@ -112,19 +112,8 @@ class DenoiserSampler(ColumnSampler):
 
     # Drawing
 
-    def draw(
-        self,
-        codes: np.ndarray,
-        given: Sequence[int] | np.ndarray,
-        order: Sequence[int],
-        rng: np.random.Generator,
-        *,
-        admitted: Mapping[int, Admitted] | None = None,
-        temperature: float = 1.0,
-        alike: bool = False,
-    ) -> np.ndarray:
-        order = sorted(order, key=lambda j: (self._step[j], j))
-        return super().draw(codes, given, order, rng, admitted=admitted, temperature=temperature, alike=alike)
+    def _arrange(self, order: Sequence[int]) -> Sequence[int]:
+        return sorted(order, key=lambda j: (self._step[j], j))
 
     def _draw_piece(self, job: DrawJob, part: slice, hidden: np.ndarray, order: Sequence[int], begun: int) -> None:
         rows = np.arange(part.start, part.stop)

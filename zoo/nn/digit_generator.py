@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoo.nn.column_network import DigitNetwork
     from zoo.training.config import TrainConfig
 
+_WIDEST = 128  # codes that a column may have before it is learned digit by digit
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
 
 
@@ -42,16 +43,9 @@ class DigitGenerator(Generator):
         "temperature": Option(1.0, Annotated[float, Range(0.01, 10)], "below 1 likelier values, above 1 rarer ones")
     }
 
+    bins: int  # of a numeric column
     _columns: DigitColumns
     _sampler: ColumnSampler
-
-    @abstractmethod
-    def _new_columns(self) -> DigitColumns:
-        """The columns, not fitted yet."""
-
-    @abstractmethod
-    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
-        """Decide what has to be known before the network is made, from digits ``(n, D)``."""
 
     @abstractmethod
     def _new_network(self) -> "DigitNetwork":
@@ -138,6 +132,9 @@ class DigitGenerator(Generator):
         self._sampler = self._make_sampler(network.published())
         self._finish(digits, rng)
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
+
+    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        """Decide what has to be known before the network is made, from digits ``(n, D)``."""
 
     def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
         """What is left to do when the sampler is there, by digits ``(n, D)``."""
@@ -257,6 +254,10 @@ class DigitGenerator(Generator):
         if self._columns.names:  # the weights were rounded when training ended
             out |= {f"network.{k}": publishable(v) for k, v in self._sampler.arrays.items()}
         return out
+
+    def _new_columns(self) -> DigitColumns:
+        """The columns, not fitted yet."""
+        return DigitColumns(self.schema, self.bins, _WIDEST)
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         rest = {k: v for k, v in arrays.items() if not k.startswith("network.")}

@@ -21,12 +21,10 @@ class Signals:
     def __init__(self) -> None:
         self.received = False
         self._previous: dict[int, Any] = {}
-        self._sigterm: Any = None  # what handled SIGTERM before, if it may be replaced
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGTERM)
-            self._sigterm = handler if handler in (signal.SIG_DFL, terminate) else None
             if handler is not None:  # of C code, which Python cannot put back
                 self._previous[signal.SIGTERM] = handler  # Lightning leaves its own where its clean-up fails
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -36,7 +34,7 @@ class Signals:
     def take_sigterm(self) -> None:
         """Replace the handler that Lightning installs at its start: under several processes it begins a broadcast
         from within the handler, where the other processes may be in another collective."""
-        if self._sigterm is not None:
+        if self._previous.get(signal.SIGTERM) in (signal.SIG_DFL, terminate):
             signal.signal(signal.SIGTERM, self._handle)
 
     def __exit__(self, *exception: object) -> None:

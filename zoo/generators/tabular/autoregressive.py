@@ -43,7 +43,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from zoo.config import Range
-from zoo.data.digit_columns import DigitColumns
 from zoo.nn.column_sampler import ColumnSampler
 from zoo.nn.digit_generator import DigitGenerator
 
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from zoo.nn.column_network import ColumnNetwork
     from zoo.training.config import TrainConfig
 
-_WIDEST = 128  # codes that a column may have before it is learned digit by digit
 _STEPS = 360  # of training, as far as they are not more than
 _BATCH = 512
 _RATE = 0.02
@@ -82,9 +80,6 @@ class Autoregressive(DigitGenerator):
 
     # Learning
 
-    def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
-        return
-
     def _new_network(self) -> "ColumnNetwork":
         from zoo.nn.column_network import ColumnNetwork
 
@@ -100,9 +95,6 @@ class Autoregressive(DigitGenerator):
 
         steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
         return with_budget(train, rows, steps=steps, batch_size=_BATCH, learning_rate=rate)
-
-    def _new_columns(self) -> DigitColumns:
-        return DigitColumns(self.schema, self.bins, _WIDEST)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
         return ColumnSampler(self._columns.digits, self.hidden, self.inner, arrays)

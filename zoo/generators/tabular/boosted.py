@@ -30,7 +30,6 @@ column's classifiers look at all columns before it.
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -44,7 +43,7 @@ from zoo.data.column_sequence import ColumnSequence
 from zoo.generator import Generator
 from zoo.random import check_seed
 from zoo.statistics.tree_ensemble import join
-from zoo.threads import cores
+from zoo.threads import spread
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -112,11 +111,10 @@ class Boosted(Generator):
         held_out = np.asarray(rng.random(positions.shape[1]) < 1 / _HELD_OUT)
         columns = [_Column(self, j, levels, positions[j], held_out) for j in range(len(self._trees))]
         tasks = [(c, fork) for c in sorted(columns, key=lambda c: -c.cost) for fork in range(len(c.tree.forks))]
-        with ThreadPoolExecutor(cores()) as pool:
-            for column, fork, ensemble in pool.map(lambda task: (*task, task[0].boost(task[1])), tasks):
-                if ensemble is not None:
-                    before = column.tree.trees[fork]
-                    column.tree.trees[fork] = ensemble if before is None else join([before, ensemble])
+        for (column, fork), ensemble in zip(tasks, spread(lambda task: task[0].boost(task[1]), tasks)):
+            if ensemble is not None:
+                before = column.tree.trees[fork]
+                column.tree.trees[fork] = ensemble if before is None else join([before, ensemble])
         self._sequence.calibrate(self._trees, min(max(_CALIBRATING[0], self._rows), _CALIBRATING[1]), rng)
 
     def update(self, data: Any, *, seed: int = 0) -> Self:

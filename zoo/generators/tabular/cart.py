@@ -24,7 +24,6 @@ which leaves of 100 rows make independent, and smooth dependence between many nu
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -37,7 +36,7 @@ from zoo.data.column_sequence import ColumnSequence
 from zoo.data.leaf_tree import LeafTree, groups_of
 from zoo.generator import Generator
 from zoo.random import check_seed
-from zoo.threads import cores
+from zoo.threads import spread
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -74,14 +73,12 @@ class Cart(Generator):
         positions = sequence.fit(sequence.columns.codec.encode(data), len(data), rng)  # (C, n)
         levels = sequence.levels(positions)
         seed = int(rng.integers(2**31))
-        with ThreadPoolExecutor(cores()) as pool:
-            grown = pool.map(
-                lambda j: self._grow(levels[:j], positions[j], sequence.sizes[j], seed), range(len(positions))
-            )
-            self._trees = [
-                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
-                for j, splits in enumerate(grown)
-            ]
+
+        def tree(j: int) -> LeafTree:
+            splits = self._grow(levels[:j], positions[j], sequence.sizes[j], seed)
+            return LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
+
+        self._trees = spread(tree, range(len(positions)))
 
     def _grow(
         self, levels: np.ndarray, position: np.ndarray, size: int, seed: int

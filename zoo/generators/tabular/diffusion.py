@@ -52,7 +52,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from zoo.config import Range
-from zoo.data.digit_columns import DigitColumns
 from zoo.nn.denoiser_sampler import DenoiserSampler
 from zoo.nn.digit_generator import DigitGenerator
 from zoo.statistics.pair_information import pair_information
@@ -61,7 +60,6 @@ if TYPE_CHECKING:
     from zoo.nn.mask_denoiser import MaskDenoiser
     from zoo.training.config import TrainConfig
 
-_WIDEST = 128  # codes that a column may have before it is learned digit by digit
 _STEPS = 4000  # of training, as far as they are no more epochs than
 _EPOCHS = 70  # which the rate has to fall in: later is too late, and rows are learned by heart
 _BATCH = (64, 512)  # rows, a fortieth of the table's
@@ -135,9 +133,6 @@ class Diffusion(DigitGenerator):
         some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
         assert isinstance(self._sampler, DenoiserSampler)
         self._sampler.calibrate(some)
-
-    def _new_columns(self) -> DigitColumns:
-        return DigitColumns(self.schema, self.bins, _WIDEST)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> DenoiserSampler:
         owner = self._columns.digits.owner

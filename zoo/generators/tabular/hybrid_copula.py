@@ -20,14 +20,12 @@ Worst at: small tables (the copula is as good) and the last bit of fidelity (use
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from zoo.conditions import Condition, Conditions
 from zoo.config import Range
@@ -36,7 +34,7 @@ from zoo.data.point_columns import PointColumns
 from zoo.generator import Generator
 from zoo.nn.dense import DenseStack, draw_codes, publishable
 from zoo.schema import Schema
-from zoo.threads import cores
+from zoo.threads import spread
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -228,7 +226,8 @@ class HybridCopula(Generator):
         turns = self._turns()
         first = np.cumsum([0, *self._bulk.widths, *(self._rest.widths[d] for d in turns)])
 
-        def piece(rows: slice, rng: np.random.Generator) -> None:
+        def piece(task: tuple[slice, np.random.Generator]) -> None:
+            rows, rng = task
             state = np.zeros((rows.stop - rows.start, embedding.shape[1]), dtype=np.float32)  # (b, H)
             for j in range(bulk.shape[1]):
                 state += np.take(embedding, bulk[rows, j] + first[j], axis=0)
@@ -256,10 +255,8 @@ class HybridCopula(Generator):
 
         size = max(1, _NUMBERS // embedding.shape[1])
         pieces = [slice(start, min(n, start + size)) for start in range(0, n, size)]
-        # Each has random numbers of its own, so that the number of threads changes nothing. The products are too small
-        # for threads of their own, which would only stand in the way of these.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(piece, pieces, rng.spawn(len(pieces))))
+        # Each has random numbers of its own, so that the number of threads changes nothing.
+        spread(piece, zip(pieces, rng.spawn(len(pieces))))
         return codes, log_weight, chosen
 
     def _resample(
