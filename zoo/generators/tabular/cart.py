@@ -34,13 +34,16 @@ import pandas as pd
 from zoo.conditions import Conditions
 from zoo.config import Range
 from zoo.data.column_sequence import ColumnSequence
-from zoo.data.leaf_tree import LeafTree, groups_of
+from zoo.data.leaf_tree import GROUPS, LeafTree
 from zoo.generator import Generator
 from zoo.random import check_seed
+from zoo.statistics.neighbour_groups import neighbour_groups
 from zoo.threads import cores
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
+
+_LEAF = 100, 250  # rows of a leaf at least, by default in tables of few and of many rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,12 +54,12 @@ class Cart(Generator):
     ----------
     min_leaf
         Rows of a leaf at least. The knob between fidelity and privacy: fewer follow the data, and the people in them,
-        more closely.
+        more closely. None for a hundredth of the rows, no less than 100 and no more than 250.
     bins
         Codes of a number at most; a value that many rows share has one of its own.
     """
 
-    min_leaf: Annotated[int, Range(1)] = 100
+    min_leaf: Annotated[int | None, Range(1)] = None
     bins: Annotated[int, Range(2, 1000)] = 256
 
     default_block_size: ClassVar[int] = 16_384
@@ -74,25 +77,26 @@ class Cart(Generator):
         positions = sequence.fit(sequence.columns.codec.encode(data), len(data), rng)  # (C, n)
         levels = sequence.levels(positions)
         seed = int(rng.integers(2**31))
+
+        def tree(j: int) -> LeafTree:
+            size = sequence.sizes[j]
+            splits = self._grow(levels[:j], positions[j], size, seed)
+            return LeafTree.count_rows(*splits, levels[:j], positions[j], size)
+
         with ThreadPoolExecutor(cores()) as pool:
-            grown = pool.map(
-                lambda j: self._grow(levels[:j], positions[j], sequence.sizes[j], seed), range(len(positions))
-            )
-            self._trees = [
-                LeafTree.count_rows(*splits, levels[:j], positions[j], sequence.sizes[j])
-                for j, splits in enumerate(grown)
-            ]
+            self._trees = list(pool.map(tree, range(len(positions))))
 
     def _grow(
         self, levels: np.ndarray, position: np.ndarray, size: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features ``(M,)``, thresholds and children ``(M, 2)`` of the tree of one column."""
-        if not len(levels) or len(position) < 2 * self.min_leaf:
+        least = self.min_leaf or int(np.clip(len(position) // 100, *_LEAF))
+        if not len(levels) or len(position) < 2 * least:
             return np.full(1, -1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 2), np.int32)
         from sklearn.tree import DecisionTreeClassifier
 
-        grown = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=self.min_leaf, random_state=seed)
-        target = groups_of(np.bincount(position, minlength=size))[position]
+        grown = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=least, random_state=seed)
+        target = neighbour_groups(np.bincount(position, minlength=size), GROUPS)[position]
         tree = grown.fit(np.ascontiguousarray(levels.T, dtype=np.float32), target).tree_
         inner = tree.feature >= 0
         feature = np.where(inner, tree.feature, -1).astype(np.int32)
