@@ -183,7 +183,7 @@ def test_factors_bring_what_leaves_do_not_tell_apart() -> None:
     )
     assert tree.pairs.feature.tolist() == [1]
     drawn = tree.draw(levels, rng(2).random(6000))
-    assert (((drawn - levels[1]) % 6) < 3).mean() > 0.98  # half by the leaves
+    assert (((drawn - levels[1]) % 6) < 3).mean() > 0.95  # half by the leaves
     assert tree.updated(levels, rows).pairs.observed.sum() == 2 * tree.pairs.observed.sum()
 
 

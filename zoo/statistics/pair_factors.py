@@ -12,9 +12,11 @@ from scipy import sparse
 
 from zoo.statistics.neighbour_groups import neighbour_groups
 
-_VALUES = 32  # of a feature that are told apart at most
+_VALUES, _VALUE_ROWS = 32, 50  # values of a feature that are told apart at most; rows that they have on average
 _SWEEPS = 3
-_PRIORS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # rows that each cell is taken to have as expected, to choose from
+# Rows that each cell is taken to have as expected, to choose from. With 1 and 3 among them an attack on 500 rows of
+# Adult has an area of 0.537 instead of 0.529 (0.524 without factors).
+_PRIORS = (10.0, 30.0, 100.0, 300.0)
 _WORTH = 3.0  # nats that a factor has to be worth on rows left out: noise is worth some
 _ROWS = 16_000  # on which it is chosen at most
 _TINY = 1e-9
@@ -175,6 +177,6 @@ def _by(value: np.ndarray, size: int) -> sparse.csr_array:
 def _values(counts: np.ndarray) -> np.ndarray:
     """The value of each level ``uint8 (256,)``: each its own while few occur, then neighbours of as many rows."""
     some = np.flatnonzero(counts)
-    group = neighbour_groups(counts[some], _VALUES)
+    group = neighbour_groups(counts[some], int(np.clip(counts.sum() // _VALUE_ROWS, 2, _VALUES)))
     # Levels that did not occur go with the nearest above, or the last.
     return group[np.minimum(np.searchsorted(some, np.arange(256)), len(some) - 1)].astype(np.uint8)
