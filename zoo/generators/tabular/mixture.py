@@ -20,8 +20,8 @@ models trained on samples of Adult had an AUC of 0.918 instead of 0.910, means o
 the same pair trends (0.984), two-sample AUC (0.566 and 0.567) and share closer to train (0.511); Magic, which has few
 such values, is the same. 256 such bins instead of 100 were no better on Adult and worse on Magic (0.742 instead of
 0.701). Emission priors of 4, 5 and 8 rows trade the two-sample AUC (0.574, 0.580, 0.579 instead of 0.566) for the share
-closer to train (0.510, 0.501, 0.507 instead of 0.511, each give or take 0.003), and 48 states with 6 rows too (0.583 and
-0.507).
+closer to train (0.510, 0.501, 0.507 instead of 0.511, each give or take 0.003), and 48 states with 6 rows too (0.583
+and 0.507).
 
 The knob between fidelity and privacy is ``states``.
 
