@@ -34,6 +34,23 @@ def test_smaller_leaves_follow_more_closely() -> None:
     assert error[50] < 0.01 < error[2500]
 
 
+def test_leaves_are_a_hundredth_of_the_rows_within_limits() -> None:
+    for n, least in ((1000, 100), (15_000, 150), (40_000, 250)):
+        fewest = min(np.bincount(t.leaf, weights=t.count)[np.unique(t.leaf)].min() for t in Cart().fit(steps(n))._trees)
+        assert least <= fewest < 2 * least
+
+
+def test_dependence_that_leaves_are_too_few_for() -> None:
+    r = np.random.default_rng(0)
+    table = pd.DataFrame({name: r.choice(["u", "v"], 6000) for name in "abcdefgh"})
+    score = (table == "u").sum(axis=1) + r.normal(size=6000) > 4.5
+    table["sum"] = np.where(score, "yes", "no")
+    made = Cart(min_leaf=1500).fit(table, seed=0).sample(6000, seed=0)
+    for name in "abcdefgh":
+        real, drawn = (((t[name] == "u") == (t["sum"] == "yes")).mean() for t in (table, made))
+        assert drawn == pytest.approx(real, abs=0.03)  # 0.62; 0.5 without the pair
+
+
 def test_too_few_rows_for_two_leaves_leave_columns_independent() -> None:
     generator = Cart().fit(steps(150))
     assert all((tree.feature == -1).all() for tree in generator._trees)

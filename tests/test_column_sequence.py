@@ -14,6 +14,8 @@ from zoo.data.column_sequence import ColumnSequence
 from zoo.data.leaf_tree import LeafTree
 from zoo.data.point_columns import PointColumns
 from zoo.data.tabular import TableForm
+from zoo.statistics.neighbour_groups import neighbour_groups
+from zoo.statistics.pair_factors import PairFactors
 from zoo.statistics.tree_ensemble import TreeEnsemble, join
 
 
@@ -150,7 +152,8 @@ def test_leaves_together_have_what_occurred_whatever_the_smoothing(seed: int) ->
     feature, children = np.array([0, -1, 1, -1, -1], np.int32), np.array([[1, 2], [0, 0], [3, 4], [0, 0], [0, 0]])
     threshold = np.array([30, 0, 9, 0, 0], np.uint8)
     counted = LeafTree.count_rows(feature, threshold, children.astype(np.int32), levels, rows, 100)
-    tree = LeafTree(*list(counted.arrays().values())[:-1], 100, float(r.choice([1, 30, 1000])))
+    names = ("feature", "threshold", "children", "leaf", "position", "count")
+    tree = LeafTree(*(getattr(counted, name) for name in names), 100, smoothing=float(r.choice([1, 30, 1000])))
     every = np.arange(100)
     mean = np.mean([tree.probability(np.repeat(levels[:, i : i + 1], 100, axis=1), every) for i in range(300)], axis=0)
     assert mean.sum() == pytest.approx(1, abs=1e-6)
@@ -165,6 +168,61 @@ def test_leaving_one_out_smooths_noise_and_leaves_what_is_certain_alone() -> Non
         for rows in (rng(1).integers(0, 2, 4000), (levels[0] > 30).astype(np.int64))
     ]
     assert of[0].smoothing > 100 > 10 > of[1].smoothing
+
+
+def test_factors_bring_what_leaves_do_not_tell_apart() -> None:
+    levels = rng().integers(0, 6, (3, 6000)).astype(np.uint8)
+    rows = ((levels[1] + rng(1).integers(0, 3, 6000)) % 6).astype(np.int64)  # the leaves know of feature 0 alone
+    tree = LeafTree.count_rows(
+        np.array([0, -1, -1], np.int32),
+        np.array([2, 0, 0], np.uint8),
+        np.array([[1, 2], [0, 0], [0, 0]], np.int32),
+        levels,
+        rows,
+        6,
+    )
+    assert tree.pairs.feature.tolist() == [1]
+    drawn = tree.draw(levels, rng(2).random(6000))
+    assert (((drawn - levels[1]) % 6) < 3).mean() > 0.95  # half by the leaves
+    assert tree.updated(levels, rows).pairs.observed.sum() == 2 * tree.pairs.observed.sum()
+
+
+def test_noise_gets_no_factors() -> None:
+    levels, rows = rng().integers(0, 60, (8, 3000)).astype(np.uint8), rng(1).integers(0, 9, 3000)
+    weights = np.full((3000, 9), 1 / 9, dtype=np.float32)
+    assert len(PairFactors.learn(levels, weights, rows)) <= 1
+    assert len(PairFactors.learn(levels[:, :1], weights[:1], rows[:1])) == 0
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_factors_bring_pairs_to_what_occurred(seed: int) -> None:
+    r = rng(seed)
+    levels = r.integers(0, 5, (2, 4000)).astype(np.uint8)
+    outcome = np.clip((levels[0] + levels[1]) // 3 + r.integers(0, 3, 4000), 0, 4)
+    flat = np.tile(np.bincount(outcome, minlength=5) / 4000, (4000, 1)).astype(np.float32)
+    pairs = PairFactors.learn(levels, flat.copy(), outcome)
+    weights = pairs.weigh(flat.copy(), levels)
+    weights /= weights.sum(axis=1, keepdims=True)
+    for level in levels:
+        for value in range(5):
+            seen = np.bincount(outcome[level == value], minlength=5)
+            np.testing.assert_allclose(weights[level == value].sum(axis=0), seen, atol=0.06 * seen.sum())
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=300), st.integers(2, 64))
+@settings(max_examples=80, deadline=None)
+def test_neighbours_share_a_group_and_groups_are_used(counts: list[int], most: int) -> None:
+    group = neighbour_groups(np.array(counts), most)
+    assert group[0] == 0 and set(np.diff(group).tolist()) <= {0, 1} and group[-1] < most
+    if len(counts) <= most:
+        assert group.tolist() == list(range(len(counts)))
+    elif (np.array(counts) > 0).sum() >= most:
+        assert group[-1] + 1 >= most // 8 + 1
+
+
+def test_a_heavy_value_takes_no_groups_from_the_others() -> None:
+    assert neighbour_groups(np.array([100_000] + [10] * 99), 16)[-1] + 1 >= 8
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(2, 100))
@@ -201,12 +259,23 @@ def test_counting_more_rows_adds_up() -> None:
         ("children", lambda a: a[:, ::-1]),
         ("smoothing", lambda a: -a),
         ("smoothing", lambda a: a * np.nan),
+        ("classes", lambda a: 2 * a),
+        ("classes", lambda a: a[1:]),
+        ("classes", lambda a: a // 2),
+        ("pairs.feature", lambda a: a + 3),
+        ("pairs.feature", lambda a: a[:0]),
+        ("pairs.value", lambda a: a | 128),
+        ("pairs.observed", lambda a: -a),
+        ("pairs.expected", lambda a: a * np.float32(np.inf)),
+        ("pairs.expected", lambda a: a[:, :0]),
+        ("pairs.expected", lambda a: a.astype(np.float64)),
+        ("pairs.prior", lambda a: a * np.float32(np.nan)),
     ],
 )
 def test_an_altered_leaf_tree_is_refused(name: str, change: Any) -> None:
     arrays = leaf_tree().arrays()
     LeafTree.restore(arrays, 23, 3)
-    with pytest.raises(ValueError, match="tree"):
+    with pytest.raises(ValueError, match=r"of a column's|a column's tree|the tree of a column"):
         LeafTree.restore({**arrays, name: change(arrays[name])}, 23, 3)
 
 

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-_GROUPS = 64  # of neighbouring positions that a leaf tells apart at most
+from zoo.statistics.neighbour_groups import neighbour_groups
+from zoo.statistics.pair_factors import PairFactors
+
+GROUPS = 64  # of neighbouring positions that a leaf tells apart at most
+_CLASSES = 16  # of neighbouring groups that factors tell apart at most
 _WITHIN = 100  # rows of a group from which one of its positions is drawn at least, where a node above has so many
 _SMOOTHINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0)
 _RAKING = 10  # rounds in which the leaves together are brought to what occurred
@@ -21,6 +25,10 @@ class LeafTree:
     et al., ICML 2022, arXiv 2202.00858; in trees over positions, as Pólya trees have it). Which position of the group,
     the smallest node above says in which the group has :data:`_WITHIN` rows.
 
+    Leaves are few, and so say little of what many columns say weakly. Classes of neighbouring groups are therefore
+    weighed by factors for their pairs with single columns (:mod:`zoo.statistics.pair_factors`); within a class, the
+    leaf decides.
+
     Parameters
     ----------
     feature, threshold
@@ -31,6 +39,11 @@ class LeafTree:
         ``int32 (k,)``, ``position``, ``count``: rows of a position in a leaf (a node), sorted by leaf and position.
     size
         Number of positions.
+    classes
+        ``int32 (K,)``: the class of each position, from 0, rising in steps of 1 at most; None for as many as
+        :data:`_CLASSES` of as many rows.
+    pairs
+        The factors of classes; None for none.
     smoothing
         Rows of its parent that a node is taken together with; None for as many as make each row the likeliest by all
         the others (leaving one out).
@@ -45,6 +58,8 @@ class LeafTree:
         position: np.ndarray,
         count: np.ndarray,
         size: int,
+        classes: np.ndarray | None = None,
+        pairs: PairFactors | None = None,
         smoothing: float | None = None,
     ) -> None:
         self.feature, self.threshold, self.children = feature, threshold, children
@@ -58,12 +73,18 @@ class LeafTree:
         self._next = np.where(feature[:, None] < 0, np.arange(nodes)[:, None], children).reshape(-1)
         self._parent, self._level, self._end = _relations(feature, children)
         self._depth = int(self._level.max())
+        # Groups end where classes do, also where counts that came later would have put their ends elsewhere.
+        group = neighbour_groups(self.counts, GROUPS)  # (K,)
+        if classes is None:
+            classes = neighbour_groups(np.bincount(group, weights=self.counts), _CLASSES)[group]
+        self.classes = classes.astype(np.int32)
+        self._group = np.unique(self.classes * (group[-1] + 1) + group, return_inverse=True)[1].reshape(-1)
         self._prepare(smoothing)
+        self.pairs = PairFactors.none(int(self.classes[-1]) + 1) if pairs is None else pairs
 
     def _prepare(self, smoothing: float | None) -> None:
         """Tables ``(leaves, groups)`` of how likely groups are and of the rows from which positions are drawn."""
         nodes = len(self.feature)
-        self._group = groups_of(self.counts)  # (K,)
         groups = int(self._group[-1]) + 1
         mine = self._group[self.position]
         per = np.zeros((nodes + 1, groups))
@@ -91,6 +112,11 @@ class LeafTree:
         self._likely = likely
         self._total = rows[leaves].sum(axis=1)
         self._upto = _steps(self._likely)
+        self._first = np.searchsorted(
+            self.classes[np.searchsorted(self._group, np.arange(groups))], np.arange(self.classes[-1] + 1)
+        )
+        self._mass = self._of_classes(likely)  # (L, C)
+        self._light = self._mass.astype(np.float32)
 
     def _going_down(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Nodes of one depth after the other, below the root, and their parents."""
@@ -138,14 +164,24 @@ class LeafTree:
         depth = int(_relations(feature, children)[1].max())
         key = _apply(look, threshold, below.reshape(-1), depth, levels).astype(np.int64) * size + rows
         leaf, position, count = _count(key, np.ones(len(rows), dtype=np.int64), size)
-        return cls(feature, threshold, children, leaf, position, count, size)
+        tree = cls(feature, threshold, children, leaf, position, count, size)
+        if len(levels):
+            tree.pairs = PairFactors.learn(levels, tree._leaf_says(levels), tree.classes[rows])
+        return tree
 
     def updated(self, levels: np.ndarray, rows: np.ndarray) -> "LeafTree":
-        """A tree in whose leaves more rows, of positions ``(n,)``, are counted; the smoothing stays."""
+        """A tree in whose leaves and pairs more rows, of positions ``(n,)``, are counted; the smoothing stays."""
         key = np.concatenate([self._key, self.apply(levels).astype(np.int64) * self.size + rows])
         weight = np.concatenate([self.count, np.ones(len(rows), dtype=np.int64)])
         counted = _count(key, weight, self.size)
-        return LeafTree(self.feature, self.threshold, self.children, *counted, self.size, self.smoothing)
+        splits = self.feature, self.threshold, self.children
+        tree = LeafTree(*splits, *counted, self.size, self.classes, self.pairs, self.smoothing)
+        tree.pairs = self.pairs.counted(levels, tree._leaf_says(levels), self.classes[rows])
+        return tree
+
+    def _leaf_says(self, levels: np.ndarray) -> np.ndarray:
+        """Probability of each class by the leaf alone, ``float32 (n, C)``."""
+        return self._light[self._number[self.apply(levels)]]
 
     def apply(self, levels: np.ndarray) -> np.ndarray:
         """The leaf of each row, ``int (n,)``."""
@@ -154,7 +190,10 @@ class LeafTree:
     # Drawing
 
     def draw(self, levels: np.ndarray, u: np.ndarray) -> np.ndarray:
-        return self._draw(self._number[self.apply(levels)], u, self._upto, self._after)
+        leaf = self._number[self.apply(levels)]
+        if len(self.pairs):
+            u = _through_classes(self.pairs.weigh(self._light[leaf], levels), leaf, u, self._mass)
+        return self._draw(leaf, u, self._upto, self._after)
 
     def _draw(self, leaf: np.ndarray, u: np.ndarray, upto: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Positions by the cumulative probabilities ``upto (L G + 1,)`` of groups and ``after`` of rows."""
@@ -178,18 +217,21 @@ class LeafTree:
         overall = np.cumsum(self.counts * weight)
         own = self._total / (self._total + _SMOOTHING)  # (L,)
         more = overall[-1] / self.counts.sum()
-        inside = own * likely.sum(axis=1)
-        mass = inside + (1 - own) * more
-        amount = u * mass[leaf]
+        admitted = self._of_classes(likely)  # (L, C)
+        factor = self.pairs.weigh(np.ones((len(u), admitted.shape[1]), dtype=np.float32), levels)  # (n, C)
+        weights = admitted[leaf] * factor
+        inside = own[leaf] * weights.sum(axis=1) / (self._mass[leaf] * factor).sum(axis=1)
+        beyond = (1 - own[leaf]) * more
+        mass = inside + beyond
+        amount = u * mass
         out = np.empty(len(u), dtype=np.int32)
-        mine = amount < inside[leaf]
-        here = leaf[mine]
-        out[mine] = self._draw(here, np.minimum(amount[mine] / inside[here], 1 - 2**-53), _steps(likely), after)
-        over = amount - inside[leaf]
-        share = np.minimum(over[~mine] / np.maximum(mass - inside, 1e-300)[leaf[~mine]], 1 - 2**-53)
+        mine = amount < inside
+        here = _through_classes(weights[mine], leaf[mine], amount[mine] / inside[mine], admitted)
+        out[mine] = self._draw(leaf[mine], here, _steps(likely), after)
+        share = np.minimum((amount - inside)[~mine] / np.maximum(beyond[~mine], 1e-300), 1 - 2**-53)
         place = np.searchsorted(overall, share * overall[-1], side="right")
         out[~mine] = np.minimum(place, int(np.searchsorted(overall, overall[-1])))
-        return out, mass[leaf]
+        return out, mass
 
     def probability(self, levels: np.ndarray, positions: np.ndarray) -> np.ndarray:
         leaf = self._number[self.apply(levels)]
@@ -205,14 +247,22 @@ class LeafTree:
         within = rows / np.maximum(self._after[stop] - self._after[start], 1.0)
         overall = np.maximum(self.counts[positions], 1e-9) / self.counts.sum()
         own = self._total[leaf] / (self._total[leaf] + _SMOOTHING)
-        return own * self._likely[leaf, group] * within + (1 - own) * overall
+        factor = self.pairs.weigh(np.ones((len(leaf), self._mass.shape[1]), dtype=np.float32), levels)  # (n, C)
+        likely = self._likely[leaf, group] * factor[np.arange(len(leaf)), self.classes[positions]]
+        likely /= (self._mass[leaf] * factor).sum(axis=1)
+        return own * likely * within + (1 - own) * overall
+
+    def _of_classes(self, likely: np.ndarray) -> np.ndarray:
+        """Sums over the groups ``(L, G)`` of each class, ``(L, C)``."""
+        return np.add.reduceat(likely, self._first, axis=1)
 
     # State
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state, for an artifact."""
-        names = ("feature", "threshold", "children", "leaf", "position", "count")
-        return {name: getattr(self, name) for name in names} | {"smoothing": np.array([self.smoothing])}
+        names = ("feature", "threshold", "children", "leaf", "position", "count", "classes")
+        out = {name: getattr(self, name) for name in names} | {"smoothing": np.array([self.smoothing])}
+        return out | {f"pairs.{k}": v for k, v in self.pairs.arrays().items()}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, np.ndarray], size: int, features: int) -> "LeafTree":
@@ -225,7 +275,7 @@ class LeafTree:
         """
         feature, threshold, children = (arrays[k] for k in ("feature", "threshold", "children"))
         leaf, position, count, smoothing = (arrays[k] for k in ("leaf", "position", "count", "smoothing"))
-        nodes, k = len(feature), len(leaf)
+        classes, nodes, k = arrays["classes"], len(feature), len(leaf)
         shapes = feature.shape == threshold.shape == (nodes,) and children.shape == (nodes, 2) and nodes > 0
         types = threshold.dtype == np.uint8 and all(
             a.dtype.kind == "i" for a in (feature, children, leaf, position, count)
@@ -248,7 +298,12 @@ class LeafTree:
             raise ValueError("the leaves of a column's tree do not count what they should")
         if set(np.flatnonzero(~inner).tolist()) != set(np.unique(leaf).tolist()):
             raise ValueError("a leaf of a column's tree is empty")
-        return cls(feature, threshold, children, leaf, position, count, size, float(smoothing[0]))
+        steps = classes.shape == (size,) and classes.dtype.kind == "i" and classes[0] == 0
+        if not steps or not np.isin(np.diff(classes), (0, 1)).all() or classes[-1] >= _CLASSES:
+            raise ValueError("the classes of a column's positions are none")
+        mine = {name[6:]: array for name, array in arrays.items() if name.startswith("pairs.")}
+        pairs = PairFactors.restore(mine, features, int(classes[-1]) + 1)
+        return cls(feature, threshold, children, leaf, position, count, size, classes, pairs, float(smoothing[0]))
 
 
 def _apply(look: np.ndarray, threshold: np.ndarray, below: np.ndarray, depth: int, levels: np.ndarray) -> np.ndarray:
@@ -283,15 +338,6 @@ def _relations(feature: np.ndarray, children: np.ndarray) -> tuple[np.ndarray, n
     return parent, level, end
 
 
-def groups_of(counts: np.ndarray) -> np.ndarray:
-    """The group of each position, ``int64 (K,)``: each its own while there are few, then neighbours of as many rows."""
-    if len(counts) <= _GROUPS:
-        return np.arange(len(counts))
-    middle = np.cumsum(counts) - counts / 2
-    group = np.minimum((middle / max(counts.sum(), 1) * _GROUPS).astype(np.int64), _GROUPS - 1)
-    return np.unique(group, return_inverse=True)[1].reshape(-1)
-
-
 def _rake(likely: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Probabilities ``(L, G)`` under which the leaves' rows have each group as often, together, as it occurred."""
     total, wanted = rows.sum(axis=1), rows.sum(axis=0)
@@ -308,3 +354,20 @@ def _steps(likely: np.ndarray) -> np.ndarray:
     upto = np.cumsum(likely / np.where(total > 0, total, 1.0), axis=1) + np.arange(len(likely))[:, None]
     upto[:, -1] = np.arange(1, len(likely) + 1)
     return np.append(0.0, upto.reshape(-1))
+
+
+def _through_classes(weights: np.ndarray, leaf: np.ndarray, u: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Uniform numbers ``(n,)`` turned into such by which classes come with ``weights (n, C)`` where leaves have the
+    probabilities (up to a factor) ``mass (L, C)``: first the class is drawn, then the place within it.
+    """
+    upto, rows = np.cumsum(weights, axis=1), np.arange(len(u))
+    # Strictly below the end, so that no class without weight is drawn.
+    point = np.minimum(u.astype(upto.dtype) * upto[:, -1], np.nextafter(upto[:, -1], upto.dtype.type(0)))
+    drawn = (upto <= point[:, None]).sum(axis=1)
+    width = weights[rows, drawn]
+    rest = (point - (upto[rows, drawn] - width)) / width
+    total = mass.sum(axis=1)
+    before = np.cumsum(mass, axis=1) - mass
+    # Off the ends, so that rounding leads to no other class.
+    place = before[leaf, drawn] + np.clip(rest.astype(np.float64), 1e-6, 1 - 1e-6) * mass[leaf, drawn]
+    return np.minimum(place / total[leaf], 1 - 2**-53)

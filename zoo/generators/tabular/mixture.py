@@ -15,6 +15,13 @@ at independence (a hundredth of a state's rows at most) and emissions with 3 at 
 Adult's training rows, with 3 and 1 the share of samples that lie closer to a fitted than to a held-out row was 0.510
 instead of 0.505, and an attack named 1.3 instead of 1.1 % of the members at 1 % false alarms, at the same pair trends
 (0.985 and 0.984) and two-sample AUC (0.556 and 0.560). A cap of three hundredths washes dependence out of small tables.
+Bins keep values that few rows share exactly (amounts of capital gains), and grow finer where one value has most rows:
+models trained on samples of Adult had an AUC of 0.918 instead of 0.910, means of three splits of the training rows, at
+the same pair trends (0.984), two-sample AUC (0.566 and 0.567) and share closer to train (0.511); Magic, which has few
+such values, is the same. 256 such bins instead of 100 were no better on Adult and worse on Magic (0.742 instead of
+0.701). Emission priors of 4, 5 and 8 rows trade the two-sample AUC (0.574, 0.580, 0.579 instead of 0.566) for the share
+closer to train (0.510, 0.501, 0.507 instead of 0.511, each give or take 0.003), and 48 states with 6 rows too (0.583
+and 0.507).
 
 The knob between fidelity and privacy is ``states``.
 
@@ -32,19 +39,19 @@ import pandas as pd
 
 from zoo.conditions import Conditions
 from zoo.config import Range
-from zoo.data.binned_columns import BinnedColumns
+from zoo.data.point_columns import PointColumns
 from zoo.data.table_values import column_step
 from zoo.errors import ConditionError
 from zoo.generator import Generator
 from zoo.say import say
 from zoo.statistics.alias_table import AliasTable
 from zoo.statistics.hidden_tree import HiddenTree, draw_each
-from zoo.statistics.quantile_grid import cumulative_at
 
 if TYPE_CHECKING:
     from zoo.statistics.hidden_tree_em import Progress
     from zoo.training.config import TrainConfig
 
+_CATEGORIES = 1000  # codes of a discrete column at most; more are pooled
 _NUMBERS = 2**20  # weights of rows by codes that are held at once, 8 MB
 
 
@@ -77,7 +84,7 @@ class Mixture(Generator):
     def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
         from zoo.statistics.hidden_tree_em import learn_tree
 
-        columns = self._columns = BinnedColumns(self.schema, self.bins)
+        columns = self._columns = PointColumns(self.schema, self.bins, _CATEGORIES)
         encoded = columns.codec.encode(data)
         columns.fit(encoded)
         if not columns.names:  # nothing but constants and identifiers
@@ -196,7 +203,7 @@ class Mixture(Generator):
         return out
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._columns = BinnedColumns(self.schema, self.bins)
+        self._columns = PointColumns(self.schema, self.bins, _CATEGORIES)
         self._columns.set_arrays({k[8:]: v for k, v in arrays.items() if k.startswith("columns.")})
         widths = self._columns.widths
         if not widths:
@@ -279,15 +286,18 @@ class _PerRow:
 
     def _densities(self, rows: slice) -> np.ndarray:
         """Density within each bin of numbers that are not rounded, ``float32 (b, K)``."""
-        grid, edges, values = self.columns.grids[self.name], self.columns.edges[self.name], self.values[rows]
-        weights = self.columns.row_weights(self.name, values)  # 1 where missing; else above 0 in the value's bin
+        columns, name, values = self.columns, self.name, self.values[rows]
+        grid, knots, edges = columns.grids[name], columns.knots[name], columns.edges[name]
+        weights = columns.row_weights(name, values)  # 1 where missing; else above 0 in the value's bin
         known = ~np.isnan(values)
         x = values[known]
         place = weights[known].argmax(axis=1)
-        atom = cumulative_at(grid, x, "right") - cumulative_at(grid, x, "left")  # a value that many rows have
+        atom = columns._cumulative(name, x, "right") - columns._cumulative(
+            name, x, "left"
+        )  # a value that many rows have
         cell = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, len(grid) - 2)
         width = grid[cell + 1] - grid[cell]
-        slope = 1 / ((len(grid) - 1) * np.where(width > 0, width, 1.0))
+        slope = (knots[cell + 1] - knots[cell]) / np.where(width > 0, width, 1.0)
         weights[known] = 0.0
         weights[np.flatnonzero(known), place] = np.where(atom > 0, atom, slope) / np.diff(edges)[place]
         return weights.astype(np.float32)
