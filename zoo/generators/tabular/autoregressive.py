@@ -52,12 +52,16 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
-_STEPS = 360  # of training, as far as they are not more than
+_STEPS = 1200  # of training, as far as they are not more than
+_EPOCHS = 100
 _BATCH = 512
 _RATE = 0.02
 _FIXED = 0.5  # share of the orders that are the order of sampling
 _DECAY = 0.1  # of weights
-_DROPOUT = 0.1
+_DROPOUT = 0.1  # of both layers
+_WIDE_DROPOUT = 0.5  # the same, for a column of many values
+_MANY = 8  # values
+_CALIBRATED = 50_000  # rows at most, by whose frequencies the last biases are set
 
 
 @dataclass(kw_only=True, eq=False)
@@ -88,7 +92,9 @@ class Autoregressive(DigitGenerator):
     def _new_network(self) -> "ColumnNetwork":
         from zoo.nn.column_network import ColumnNetwork
 
-        return ColumnNetwork(self._columns.digits.sizes, self._columns.ordered, self.hidden, self.inner, _DROPOUT)
+        layout = self._columns.digits
+        drop = [_WIDE_DROPOUT if layout.widths[c] > _MANY else _DROPOUT for c in layout.owner]
+        return ColumnNetwork(layout.sizes, self._columns.ordered, self.hidden, self.inner, drop)
 
     def _training_of(self, network: Any, rate: float) -> Any:
         from zoo.nn.column_network import Training
@@ -99,7 +105,11 @@ class Autoregressive(DigitGenerator):
         from zoo.training.budget import with_budget
 
         steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
-        return with_budget(train, rows, steps=steps, batch_size=_BATCH, learning_rate=rate)
+        return with_budget(train, rows, steps=steps, batch_size=_BATCH, learning_rate=rate, epochs=_EPOCHS)
+
+    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
+        some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
+        self._sampler.calibrate(some)
 
     def _new_columns(self) -> DigitColumns:
         return DigitColumns(self.schema, self.bins, _WIDEST)
