@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 
 from zoo.data.code_digits import CodeDigits
-from zoo.nn.column_sampler import PIECE, Admitted, ColumnSampler, DrawJob
+from zoo.nn.column_sampler import Admitted, ColumnSampler, DrawJob
 
 
 class DenoiserSampler(ColumnSampler):

@@ -20,14 +20,17 @@ with ten packed rows: 0.835, 0.980, 0.846 at learning rate 2e-4; 0.857, 0.966, 0
 0.862 after 12 epochs, the best; so ``pac`` is 1, and the paper's 10 a choice.
 
 It takes long. Trends, two-sample AUC and the AUC of a model at a rate of 1e-3 are 0.950, 0.764, 0.863 after 60 epochs
-and 0.968, 0.655, 0.886 after 150 (one seed). At 2e-3, on other parts of the training rows: 0.958, 0.715, 0.887 after 100
-and 0.963, 0.689, 0.894 after 130 (means of three), 0.966, 0.676, 0.895 after 150, the default (of two). With 2e-3 for
-one network alone, after 130: the generator, 0.959, 0.703, 0.890; the critic, 0.966, 0.682, 0.886; both there, 0.964,
-0.690, 0.896. A longer average of the weights, 0.9995 in place of 0.998, is no better a label's teacher and 0.006 worse
-in trends. A rate that falls to 0 is worse at the same time (0.942, 0.788, 0.860 after 90): the average already does what
-it is for.
+and 0.968, 0.655, 0.886 after 150 (one seed). At 2e-3, on other parts of the training rows: 0.958, 0.715, 0.887 after
+100 and 0.963, 0.689, 0.894 after 130 (means of three), 0.966, 0.676, 0.895 after 150, the default (of two). With 2e-3
+for one network alone, after 130: the generator, 0.959, 0.703, 0.890; the critic, 0.966, 0.682, 0.886; both there,
+0.964, 0.690, 0.896. A longer average of the weights, 0.9995 in place of 0.998, is no better for the label and 0.005
+worse in trends. A rate that falls to 0 is worse at the same time (0.942, 0.788, 0.860 after 90): the average already
+does what it is for.
 
-TESTFIGURES
+On Adult, mean of three seeds against the test set: column shapes 0.991, pair trends 0.969, AUC of a model trained on
+samples 0.895 (real rows 0.927), of telling samples from real rows 0.685; 0.504 of the samples lie closer to a training
+row than to a held-out one; an attack on membership by ratios of distances has an AUC of 0.505 and finds 1.3 % of the
+members at 1 % of false alarms. An epoch takes 2.7 s of a core.
 
 Best at: fast samples and rare categories, which training by sampling shows it as often as common ones. Worst at:
 fidelity: at equal time ``tabular/mixture``, ``tabular/tvae`` and ``tabular/boosted`` are closer to the data.
