@@ -57,7 +57,7 @@ def test_shared_values_come_back_exactly_and_digits_of_numbers_are_in_order() ->
 def small(widths: list[int], widest: int, seed: int = 0) -> tuple[ColumnSampler, ColumnNetwork]:
     torch.manual_seed(seed)
     digits = CodeDigits(widths, widest)
-    network = ColumnNetwork(digits.sizes, [size > 4 for size in digits.sizes], 16, 8)
+    network = ColumnNetwork(digits.sizes, [size > 4 for size in digits.sizes], 16, 8, [0.0] * len(digits.sizes))
     with torch.no_grad():
         network.head.mul_(6)
         network.embed.mul_(2)
@@ -85,7 +85,7 @@ def test_neighbours_of_an_ordered_value_learn_with_it() -> None:
     torch.manual_seed(0)
     moved = []
     for ordered in (False, True):
-        network = ColumnNetwork([32], [ordered], 8, 4)
+        network = ColumnNetwork([32], [ordered], 8, 4, [0.0])
         torch.nn.init.constant_(network.inner_bias, 1.0)  # a layer that is not silent
         network.nll(torch.full((8, 1), 10), torch.zeros((1, 1, 1), dtype=torch.bool)).sum().backward()
         before = network.tables()[1].detach()
@@ -96,6 +96,40 @@ def test_neighbours_of_an_ordered_value_learn_with_it() -> None:
         moved.append(change @ change[10] / (change[10] @ change[10]))  # (32,): 1 is as value 10
     assert (np.abs(np.delete(moved[0], 10)) < 0.1).all()
     assert moved[1][9] > 0.7 and moved[1][11] > 0.7 and moved[1][30] < 0.2
+
+
+def test_each_digit_has_a_dropout_of_its_own() -> None:
+    torch.manual_seed(0)
+    network = ColumnNetwork([3, 4, 5], [False] * 3, 16, 8, [0.0, 0.5, 0.0])
+    codes, given = torch.tensor([[1, 2, 3]] * 4), draw_orders(1, torch.arange(3), 1.0)
+    steps = [network.nll(codes, given) for _ in range(2)]  # (D, B)
+    still = network.eval().nll(codes, given)
+    assert torch.equal(steps[0][[0, 2]], still[[0, 2]]) and torch.equal(steps[1][[0, 2]], still[[0, 2]])
+    assert not torch.equal(steps[0][1], steps[1][1])
+
+
+def test_calibration_gives_digits_their_frequencies() -> None:
+    sampler, _ = small([7, 3, 5], 4)
+    other, _ = small([7, 3, 5], 4)
+    r = np.random.default_rng(0)
+    rows = np.zeros((30_000, len(sampler.digits.sizes)), dtype=np.int64)
+    other.arrays["head_bias"] += r.normal(size=len(other.arrays["head_bias"])).astype(np.float32) * 0.15
+    other._cut()
+    other.draw(rows, (), range(rows.shape[1]), r)  # a law near to the sampler's
+    drawn = [np.zeros_like(rows) for _ in range(2)]
+    sampler.draw(drawn[0], (), range(rows.shape[1]), np.random.default_rng(1))
+    sampler.calibrate(rows)
+    sampler.draw(drawn[1], (), range(rows.shape[1]), np.random.default_rng(1))
+    far = [
+        [
+            np.abs(np.bincount(d[:, j], minlength=k) - np.bincount(rows[:, j], minlength=k)).sum() / len(rows)
+            for d in drawn
+        ]
+        for j, k in enumerate(sampler.digits.sizes)
+    ]  # before and after, by digit
+    assert max(before for before, _ in far) > 0.05
+    assert all(after < max(0.5 * before, 0.02) for before, after in far)
+    assert sampler.digits.join(drawn[1]).max(axis=0).tolist() == [6, 2, 4]
 
 
 def test_probabilities_sum_to_one_although_digits_can_write_more() -> None:

@@ -95,16 +95,17 @@ class ColumnNetwork(DigitNetwork):
         Whether a column's values are in the order of numbers. What stands for such a value is learned as a smooth
         function of its place and a little of its own: neighbours learn from each other. The sums are published.
     dropout
-        Of both layers.
+        Share of the numbers in both layers that is dropped in training, for each digit to predict.
     """
 
     bias: Tensor  # (D, H)
     embed_waves: Tensor  # (R, H)
     head_waves: Tensor  # (R, M)
+    kept: Tensor  # (D, 1, 1): share of each digit's layers that is not dropped
     waves: Tensor  # (T, R): R smooth functions of the values
     own: Tensor  # (T, 1): the weight of what each value has to itself
 
-    def __init__(self, sizes: list[int], ordered: list[bool], hidden: int, inner: int, dropout: float = 0.0) -> None:
+    def __init__(self, sizes: list[int], ordered: list[bool], hidden: int, inner: int, dropout: list[float]) -> None:
         waves, own = _smooth_functions(sizes, ordered)
         super().__init__(
             sizes,
@@ -116,7 +117,7 @@ class ColumnNetwork(DigitNetwork):
                 "bias": 0.1 * torch.randn(len(sizes), hidden),
             },
         )
-        self.dropout = dropout
+        self.register_buffer("kept", 1 - torch.tensor(dropout)[:, None, None], persistent=False)
         self.register_buffer("waves", waves, persistent=False)
         self.register_buffer("own", own, persistent=False)
 
@@ -153,10 +154,13 @@ class ColumnNetwork(DigitNetwork):
         seen = torch.bmm(given.to(values.dtype), values.flatten(2)).view_as(values)  # (G, D, b, H)
         hidden = torch.relu(seen + self.bias[:, None])  # (G, D, b, H)
         hidden = hidden.transpose(0, 1).flatten(1, 2)  # (D, B, H)
-        hidden = nn.functional.dropout(hidden, self.dropout, self.training)
+        hidden = self._drop(hidden)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
-        inner = nn.functional.dropout(inner, self.dropout, self.training)
-        return self._losses(inner, codes, heads)
+        return self._losses(self._drop(inner), codes, heads)
+
+    def _drop(self, layer: Tensor) -> Tensor:
+        """Numbers of a layer ``(D, B, W)``, some of them dropped while it is trained."""
+        return layer * ((torch.rand_like(layer) < self.kept) / self.kept) if self.training else layer
 
 
 def _smooth_functions(sizes: list[int], ordered: list[bool]) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,7 @@ from itertools import groupby
 import numpy as np
 
 from zoo.data.code_digits import CodeDigits
-from zoo.nn.column_sampler import PIECE, ColumnSampler, DrawJob
-from zoo.nn.dense import publishable
-from zoo.threads import spread
-
-_SCALINGS = 5
-_FACTORS = (0.5, 2.0)  # what no training leaves to be mended
+from zoo.nn.column_sampler import ColumnSampler, DrawJob
 
 
 class DenoiserSampler(ColumnSampler):
@@ -44,8 +39,8 @@ class DenoiserSampler(ColumnSampler):
         arrays: Mapping[str, np.ndarray],
     ) -> None:
         self._blocks = blocks
-        self._step = step
         super().__init__(digits, hidden, inner, arrays)
+        self._step = step
 
     def _shapes(self, columns: int, total: int, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
         square, flat = (self._blocks, hidden, hidden), (self._blocks, hidden)
@@ -70,45 +65,9 @@ class DenoiserSampler(ColumnSampler):
     def _weights(self, j: int, hidden: np.ndarray, temperature: float) -> np.ndarray:
         return self._exponentials(j, self._top(hidden), temperature)
 
-    # Calibrating
-
-    def calibrate(self, codes: np.ndarray) -> None:
-        """Shift the last biases so that each digit is as frequent as in rows of digits ``(n, D)``.
-
-        A network that was trained with dropout and decay gives slightly other frequencies without dropout. The mean
-        over the rows of what it gives, each digit seen with those before it, is made to be that of the rows, by
-        iterative scaling (J. N. Darroch, D. Ratcliff, 1972).
-        """
-        order = self._arrange(range(codes.shape[1]))
-        ends = np.cumsum([0, *self.digits.sizes])
-        pieces = [slice(start, min(len(codes), start + PIECE)) for start in range(0, len(codes), PIECE)]
-        for _, step in groupby(order, key=lambda j: self._step[j]):
-            digits = list(step)
-            seen = [j for j in order if self._step[j] < self._step[digits[0]]]
-            weights = {j: np.empty((self.digits.sizes[j], len(codes)), dtype=np.float32) for j in digits}
-
-            def piece(
-                part: slice, seen: list[int] = seen, weights: dict[int, np.ndarray] = weights
-            ) -> None:  # of one step
-                top = self._top(self._sums(codes[part], seen))  # (b, H)
-                for j, all_rows in weights.items():
-                    mine = self._exponentials(j, top, 1.0)  # (K, b)
-                    column = self.digits.owner[j]
-                    level = j - self.digits.digits[column][0]
-                    self._cap(column, level, mine, codes, np.arange(part.start, part.stop))
-                    all_rows[:, part] = mine
-
-            spread(piece, pieces)
-            for j, each in weights.items():
-                share = (np.bincount(codes[:, j], minlength=len(each)) + 0.5) / len(codes)  # (K,)
-                factor = np.ones(len(each), dtype=np.float32)
-                for _ in range(_SCALINGS):
-                    mean = factor * (each / np.maximum(factor @ each, 1e-30)).mean(axis=1)  # (K,)
-                    factor *= (share / np.maximum(mean, 0.1 / len(codes))).astype(np.float32)
-                shift = np.log(factor.clip(*_FACTORS))  # (K,)
-                self.arrays["head_bias"][ends[j] : ends[j + 1]] += shift - shift.mean()
-        self.arrays["head_bias"] = publishable(self.arrays["head_bias"]).astype(np.float32)
-        self._cut()
+    def _step_weights(self, digits: Sequence[int], hidden: np.ndarray) -> list[np.ndarray]:
+        top = self._top(hidden)  # (b, H)
+        return [self._exponentials(j, top, 1.0) for j in digits]
 
     # Drawing
 

@@ -19,10 +19,18 @@ with ten packed rows: 0.835, 0.980, 0.846 at learning rate 2e-4; 0.857, 0.966, 0
 0.826 with that and rows judged one by one. With Wasserstein's loss at 1e-3 and rows judged one by one: 0.899, 0.932,
 0.862 after 12 epochs, the best; so ``pac`` is 1, and the paper's 10 a choice.
 
-It takes long. Trends, two-sample AUC and the AUC of a model are 0.950, 0.764, 0.863 after 60 epochs and 0.968, 0.655,
-0.886 after 150, the default, of 2.5 s of one core each. A learning rate that falls to 0 is worse at the same time
-(0.942, 0.788, 0.860 after 90): the average of the weights already does what it is for. A rate of 2e-3 gave 0.949,
-0.762, 0.881 after 60. One seed each.
+It takes long. Trends, two-sample AUC and the AUC of a model at a rate of 1e-3 are 0.950, 0.764, 0.863 after 60 epochs
+and 0.968, 0.655, 0.886 after 150 (one seed). At 2e-3, on other parts of the training rows: 0.958, 0.715, 0.887 after
+100 and 0.963, 0.689, 0.894 after 130 (means of three), 0.966, 0.676, 0.895 after 150, the default (of two). With 2e-3
+for one network alone, after 130: the generator, 0.959, 0.703, 0.890; the critic, 0.966, 0.682, 0.886; both there,
+0.964, 0.690, 0.896. A longer average of the weights, 0.9995 in place of 0.998, is no better for the label and 0.005
+worse in trends. A rate that falls to 0 is worse at the same time (0.942, 0.788, 0.860 after 90): the average already
+does what it is for.
+
+On Adult, mean of three seeds against the test set: column shapes 0.991, pair trends 0.969, AUC of a model trained on
+samples 0.895 (real rows 0.927), of telling samples from real rows 0.685; 0.504 of the samples lie closer to a training
+row than to a held-out one; an attack on membership by ratios of distances has an AUC of 0.505 and finds 1.3 % of the
+members at 1 % of false alarms. An epoch takes 2.7 s of a core.
 
 Best at: fast samples and rare categories, which training by sampling shows it as often as common ones. Worst at:
 fidelity: at equal time ``tabular/mixture``, ``tabular/tvae`` and ``tabular/boosted`` are closer to the data.
@@ -49,6 +57,7 @@ if TYPE_CHECKING:
 _CAP = 20.0  # logits are bounded softly, so that their exponentials are finite without a search for the largest
 _TAU = 0.2  # temperature of the Gumbel-softmax, the paper's
 _CALIBRATION_ROWS = 20_000
+_RATE = 2e-3  # of both networks
 _CATEGORIES = 500  # codes of a discrete column at most: the critic sees one-hot vectors of ten rows at once
 
 
@@ -103,9 +112,9 @@ class CTGAN(Generator):
         self._marginals = (np.concatenate(counts) / len(codes)).astype(np.float32)  # (W,)
         seed = int(rng.integers(2**31))
         torch.manual_seed(seed)  # of the initial weights; the caller's state is restored by ``fit``
-        train = train.with_defaults(epochs=150, batch_size=500, learning_rate=1e-3, ema_decay=0.998)
+        train = train.with_defaults(epochs=150, batch_size=500, learning_rate=_RATE, ema_decay=0.998)
         batches = TensorDataModule.from_config((torch.from_numpy(codes),), train, seed=seed)
-        module = _adversaries(codes, self, train.learning_rate or 1e-3)
+        module = _adversaries(codes, self, train.learning_rate or _RATE)
         result = fit(module, batches, train, seed=seed)
         self._generator = DenseStack.of(module.generator.cpu())
         self._prepare()
