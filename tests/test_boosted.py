@@ -67,6 +67,19 @@ def test_the_number_of_cores_changes_nothing(fitted: Boosted, tmp_path: Path) ->
     assert TableForm().equal(one, many)
 
 
+def test_ensembles_are_averaged_and_not_added() -> None:
+    """Their mean leaves log odds as large as one ensemble's, and has more trees."""
+    odds, trees = [], []
+    for ensembles in (1, 4):
+        made = Boosted(ensembles=ensembles).fit(waves(), seed=0)
+        column = next(c for c in made._trees[1:] if c.trees and c.trees[0] is not None)
+        levels = rng(1).integers(0, 255, (5, 2000), dtype=np.uint8)
+        odds.append(np.abs(column.log_odds(0, levels)).mean())
+        trees.append(sum(len(e) for t in made._trees for e in t.trees if e is not None))
+    assert 0.6 < odds[1] / odds[0] < 1.6
+    assert trees[1] > 2 * trees[0]
+
+
 def test_an_update_learns_what_is_new_and_keeps_what_was() -> None:
     first = pd.concat([waves(3000), waves(400, shift=5)], ignore_index=True)
     schema = TableForm().infer(pd.concat([first, waves(3000, shift=5)], ignore_index=True))  # the range to come

@@ -20,7 +20,6 @@ from zoo.statistics.tree_ensemble import TreeEnsemble, join
 _LOWEST = 3e-4  # loss on the held-out rows below which what is asked is as good as certain
 
 _CERTAIN = 0.01  # share of the rarer label up to which a leaf is settled at once
-_SIGNIFICANT = 1.0  # standard errors by which trees lower the held-out loss at least: 0 keeps noise, 2 loses signal
 _PRIOR = 0.3  # rows of each label that a leaf is taken together with
 
 
@@ -94,12 +93,15 @@ class BoostingData:
         rows: np.ndarray,
         label: np.ndarray,
         start: np.ndarray,
-        held_out: np.ndarray,
+        fold: np.ndarray,
+        ensembles: int,
         rounds: int,
         patience: int,
         begins: bool,
     ) -> TreeEnsemble | None:
         """Trees that improve on the log odds ``start``, judged on held-out rows; None if none do.
+
+        Of several ensembles, each with other rows held out, the mean is taken; one whose trees do not help counts as 0.
 
         Parameters
         ----------
@@ -109,20 +111,38 @@ class BoostingData:
             ``bool (m,)``.
         start
             ``float (m,)`` log odds to begin from.
-        held_out
-            ``bool (m,)``: rows that decide how many trees are kept.
+        fold
+            ``int (m,)``: rows of fold k decide how many trees ensemble k keeps.
+        ensembles
+            How many are averaged.
         rounds
-            Trees at most.
+            Trees of each at most.
         patience
             Trees without a lower loss on the held-out rows after which to stop.
         begins
             Whether these are the first trees, and ``start`` is one number.
         """
-        if not held_out.any() or held_out.all():
-            return None
-        certain = self._certain(rows, label, start) if begins else None
+        certain = self._certain(rows, label, start) if begins and len(np.unique(fold)) > 1 else None
         if certain is not None:
             start = start + certain(self._levels, rows)
+        made = [self._one(rows, label, start, fold == k, rounds, patience) for k in range(ensembles)]
+        kept = [_scaled(e, 1 / ensembles) for e in made if e is not None]
+        if certain is not None:
+            kept.insert(0, certain)
+        return join(kept) if kept else None
+
+    def _one(
+        self,
+        rows: np.ndarray,
+        label: np.ndarray,
+        start: np.ndarray,
+        held_out: np.ndarray,
+        rounds: int,
+        patience: int,
+    ) -> TreeEnsemble | None:
+        """The trees of one ensemble, if they help on the rows ``held_out (m,)``."""
+        if not held_out.any() or held_out.all():
+            return None
         train, valid = (self._subset(rows[part], label[part], start[part]) for part in (~held_out, held_out))
         booster = self._lightgbm.Booster(self._parameters, train)
         booster.add_valid(valid, "valid")
@@ -136,14 +156,12 @@ class BoostingData:
             if i - best >= patience:
                 break
         if not best:
-            return certain
+            return None
         made = _read(booster.model_to_string(num_iteration=best), best, self._parameters["num_leaves"])
         before = start[held_out]
         after = before + made(self._levels, rows[held_out])
         gain = _losses(before, label[held_out]) - _losses(after, label[held_out])
-        if gain.sum() < _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
-            return certain
-        return made if certain is None else join([certain, made])
+        return made if gain.sum() > 0 else None  # as rounded values have it
 
     def _certain(self, rows: np.ndarray, label: np.ndarray, start: np.ndarray) -> TreeEnsemble | None:
         """A tree that settles the rows that are nearly all of one label; None if there are no such leaves.
@@ -173,6 +191,11 @@ class BoostingData:
         part.set_label(label.astype(np.float32))
         part.set_init_score(start.astype(np.float64))
         return part
+
+
+def _scaled(trees: TreeEnsemble, factor: float) -> TreeEnsemble:
+    value = (trees.value.astype(np.float32) * factor).astype(np.float16)
+    return TreeEnsemble(trees.leaf, trees.feature, trees.threshold, value)
 
 
 def _losses(log_odds: np.ndarray, label: np.ndarray) -> np.ndarray:
