@@ -1,5 +1,6 @@
 """``zoo.evaluate``: every modality, odd and wrong inputs, determinism, subsampling, bounded time and memory."""
 
+import dataclasses
 import tracemalloc
 from typing import Any
 
@@ -12,7 +13,7 @@ import zoo
 from zoo._testing_data import odd_data, tiny_data
 from zoo.data.image import ImageBatch
 from zoo.data.timeseries import SeriesBatch
-from zoo.errors import ConfigError, DataError, SchemaError
+from zoo.errors import ConfigError, DataError, OptionError, SchemaError
 from zoo.evaluation import list_metrics
 from zoo.evaluation.kit import make_kit
 from zoo.evaluation.metric import all_metrics
@@ -218,13 +219,34 @@ def test_the_training_data_are_no_holdout() -> None:
         zoo.evaluate(TRAIN, people(60, 1), holdout=shuffled)
 
 
-def test_an_overlapping_holdout_is_spoken_of() -> None:
+def test_an_overlapping_holdout_is_none() -> None:
     mixed = pd.concat([TRAIN.iloc[:50], people(50, 3)], ignore_index=True)
     report = zoo.evaluate(TRAIN, people(60, 1), holdout=mixed, metrics="fidelity.shapes")
-    assert len(report.notes) == 1
+    assert len(report.notes) == 1 and "holdout" not in report.rows and report.notes[0] in repr(report)
     assert "50.0% of the holdout samples are also training samples" in report.notes[0]
     assert report.notes[0] in report.to_html().replace("&#39;", "'")
     assert zoo.evaluate(TRAIN, people(60, 1), holdout=people(50, 3), metrics="fidelity.shapes").notes == ()
+
+
+def test_copies_are_found_whatever_the_holdout_shares_with_train() -> None:
+    real = people(600, 0)
+    report = zoo.evaluate(real, real.sample(frac=1, random_state=1), holdout=real.iloc[:300], depth="quick")
+    assert report["privacy.membership_auc"].value is None
+    assert "100.0% of the holdout samples" in str(report["privacy.membership_auc"].reason)
+    assert report.verdict().risk == "high" and report.to_dict()["verdict"]["risk"] == "high"
+
+
+def test_a_seed_that_is_none_is_refused() -> None:
+    with pytest.raises(OptionError, match="seed=-1"):
+        zoo.evaluate(TRAIN, TRAIN, seed=-1)
+
+
+def test_worse_than_chance_is_no_merit() -> None:
+    report = zoo.evaluate(TRAIN, people(60, 1), holdout=people(50, 3), metrics="detection.c2st_auc")
+    score = dataclasses.replace(report.scores[0], anchors={"real": 0.5, "naive": 0.9})
+    low, high = (dataclasses.replace(score, value=v, interval=None) for v in (0.1, 0.9))
+    assert low.normalised == pytest.approx(high.normalised) == pytest.approx(0)
+    assert dataclasses.replace(score, value=0.5).normalised == 1
 
 
 def test_coinciding_rows_of_few_categories_are_no_overlap() -> None:

@@ -82,7 +82,9 @@ def evaluate(
         A metric that does not exist.
     """
     from zoo.evaluation.harness import run
+    from zoo.random import check_seed
 
+    seed = check_seed(seed)
     if schema is None and generator is not None:
         schema = generator.schema
     if isinstance(train, Mapping):  # related tables

@@ -36,7 +36,7 @@ Depth = Literal["quick", "standard", "full"]
 _DEPTHS = ("quick", "standard", "full")
 _REPEATS, _FEWEST = 5, 10
 _STUDENT = 2.776  # 97.5 % quantile of Student's distribution with 4 degrees of freedom
-_FREE_OVERLAP = 0.02  # of the holdout, shared with train, before the report speaks of it
+_FREE_OVERLAP = 0.02  # of the holdout, shared with train, before it is none
 _TEST_SHARE = 0.3  # of train, kept for testing downstream models when there is no holdout
 
 
@@ -68,8 +68,12 @@ def run(
     parts, thinned = _thinned(parts, modality, limits.rows, seed)
     data = kit.prepare(parts, target)
     target = target if target is not None else kit.default_target()
-    notes = _overlap(kit, data) + thinned
+    overlap = _overlap(kit, data)
+    if overlap:
+        del data["holdout"], parts["holdout"]
+    notes = (*((f"{overlap}; the scores are those without a holdout.",) if overlap else ()), *thinned)
     base = _base_trial(kit, data, target, seed, limits)
+    base.no_holdout = overlap or base.no_holdout
     base.native, base.generator = parts, generator
     base.quasi_identifiers = _columns(kit, quasi_identifiers, "quasi_identifiers")
     base.sensitive = _columns(kit, sensitive, "sensitive") or _declared_sensitive(kit)
@@ -136,10 +140,12 @@ def _declared_sensitive(kit: Kit) -> tuple[str, ...]:
     return () if kit.schema is None else tuple(c.name for c in kit.schema if c.sensitive and role_of(c) is not None)
 
 
-def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
-    """What has to be said of a holdout that shares samples with train; nothing where there are no more than chance has.
+def _overlap(kit: Any, data: dict[str, Any]) -> str:
+    """Why a holdout that shares samples with train is none; nothing where there are no more than chance has.
 
-    Chance is judged by how often training samples have a twin among themselves: in a table of few categories, many do.
+    With people of train among the strangers, copies would be as near to strangers as to train, and no attack would
+    show. Chance is judged by how often training samples have a twin among themselves: in a table of few categories,
+    many do.
 
     Raises
     ------
@@ -147,7 +153,7 @@ def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
         If the holdout is the training data.
     """
     if "holdout" not in data:
-        return ()
+        return ""
     train, holdout = kit.fingerprints(data["train"], data["holdout"])
     if len(np.unique(train)) > 1 and np.array_equal(np.sort(train), np.sort(holdout)):
         raise DataError("holdout has exactly the samples of train; give samples that the generator has not seen")
@@ -155,10 +161,10 @@ def _overlap(kit: Any, data: dict[str, Any]) -> tuple[str, ...]:
     usual = float((counts[place] > 1).mean())
     shared = float(np.isin(holdout, train).mean())
     if shared <= 2 * usual + _FREE_OVERLAP:
-        return ()
+        return ""
     return (
-        f"{shared:.1%} of the holdout samples are also training samples; if they were not set aside before training, "
-        "every score that uses the holdout is too favourable, and privacy cannot be judged.",
+        f"{shared:.1%} of the holdout samples are also training samples, so it was left aside; give samples that the "
+        "generator has not seen"
     )
 
 

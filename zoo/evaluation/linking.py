@@ -113,7 +113,7 @@ def halves_of(table: Table) -> np.ndarray:
 def _sides(trial: Trial) -> tuple[Table, Table, Table]:
     """People of train, as many of the holdout, and the synthetic records."""
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     if len(trial.train.names) < 2:
         raise NotComputable("there is one column only; nothing else of a person can be known")
     n = min(trial.limits.guesses // 2, len(trial.train), len(trial.holdout))

@@ -68,7 +68,7 @@ def people_of(trial: Trial) -> People:
     """
     kit, limits = trial.kit, trial.limits
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     n = kit.length(trial.holdout)
     size = min(n // 2, kit.length(trial.train), limits.attacked)
     if size < _FEWEST:

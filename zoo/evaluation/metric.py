@@ -145,6 +145,8 @@ class Trial:
     fit: Any
     test: Any
     target: str | None = None
+    no_holdout: str = "there is no holdout; pass holdout= with real rows that the generator has not seen"
+    """Why ``holdout`` is None, where it is."""
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     cache: dict[str, Any] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def closer_to_train(trial: Trial) -> Measurement:
     """
     kit = trial.kit
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.references)
     train = trial.sample(trial.train, n, "privacy.train")
     holdout = trial.sample(trial.holdout, n, "privacy.holdout")
@@ -179,7 +179,7 @@ def neighbour_ratio(trial: Trial) -> Measurement:
     """Mean over synthetic samples of d1/d2 among holdout rows minus d1/d2 among equally many training rows."""
     kit = trial.kit
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.attack_reference)
     if n < 2:
         raise NotComputable("one row of train or of the holdout has no second nearest neighbour")

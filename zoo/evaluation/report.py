@@ -15,6 +15,8 @@ from zoo.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zoo.evaluation.verdict import Verdict
+
 SCHEMA_VERSION = 2
 _PARTS = ("train", "synthetic", "holdout")
 _ADDED = frozenset({"floor", "modalities", "needs", "cost"})  # fields of a score that reports of form 1 lack
@@ -73,16 +75,21 @@ class Score:
         The bad one is the naive generator, or in privacy the one that returns training rows. None where real data are
         no better, as in single columns, which the naive generator copies.
         """
-        value, real, floor = self.value, self.anchors.get("real"), self.anchors.get(self.floor)
-        if value is None or real is None or floor is None:
+        found = self.value, self.anchors.get("real"), self.anchors.get(self.floor)
+        if any(v is None for v in found):
             return None
-        if self.direction == "ideal":
-            assert self.ideal is not None
-            value, real, floor = (-abs(v - self.ideal) for v in (value, real, floor))
-        sign = -1 if self.direction == "lower" else 1
-        if (real - floor) * sign < 1e-3:
-            return None
-        return (value - floor) / (real - floor)
+        value, real, floor = (self.badness(v) for v in found if v is not None)
+        return None if floor - real < 1e-3 else (floor - value) / (floor - real)
+
+    def badness(self, value: float) -> float:
+        """What is smaller for better values.
+
+        From an ideal it is the distance, to either side: a classifier that is wrong more often than chance has learned
+        the real rows whose copies it is shown, which is no merit.
+        """
+        if self.ideal is not None and self.direction != "higher":
+            return abs(value - self.ideal)
+        return value if self.direction == "lower" else -value
 
 
 def format_number(value: float | None) -> str:
@@ -157,7 +164,13 @@ class Report:
         """Plain data for JSON; ``schema_version`` says in which form."""
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         body["scores"] = [{**dataclasses.asdict(s), "normalised": s.normalised} for s in self.scores]
-        return {"schema_version": SCHEMA_VERSION, **body}
+        return {"schema_version": SCHEMA_VERSION, **body, "verdict": dataclasses.asdict(self.verdict())}
+
+    def verdict(self) -> "Verdict":
+        """What the scores say in plain words: usable for this, not for that, privacy risk so high, because of these."""
+        from zoo.evaluation.verdict import verdict
+
+        return verdict(self)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON text, also written to ``path`` when given."""
@@ -273,7 +286,13 @@ class Report:
                 lines.append(f"  {s.name:<{width}}  not computable: {s.reason}")
             else:
                 beside = ", ".join(f"{a} {format_number(v)}" for a, v in s.anchors.items())
-                lines.append(f"  {s.name:<{width}}  {format_number(s.value):>8}  ({beside})")
+                between = "" if s.interval is None else " to ".join(format_number(v) for v in s.interval)
+                placed = "" if s.normalised is None else f"; normalised {s.normalised:.2f}"
+                number = f"{format_number(s.value):>8}  {between:<17}"
+                lines.append(f"  {s.name:<{width}}  {number}  ({beside}{placed})")
+        lines += [f"Note: {note}" for note in self.notes]
+        found = self.verdict()
+        lines.append(f"Privacy risk {found.risk}: {'; '.join(found.because)}")
         return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def failures(report: Report, requirements: Sequence[Requirement]) -> list[str]:
 
 
 def compare(reports: Mapping[str, Report]) -> str:
-    """Several reports of the same real data as one Markdown table: values, and the anchors of the first.
+    """Several reports of the same real data as one Markdown table: values, intervals, and the anchors of the first.
 
     The best value of a row is in bold, where the metric has a direction and the values differ.
     """
@@ -96,19 +96,23 @@ def compare(reports: Mapping[str, Report]) -> str:
         best = _best_of(scores, known)
         cells = ["–" if s is None or s.value is None else format_number(s.value) for s in scores]
         cells = [f"**{c}**" if i in best else c for i, c in enumerate(cells)]
+        cells = [c + _between(s) for c, s in zip(cells, scores, strict=True)]
         beside = [format_number(known.anchors.get(a)) for a in ("real", "naive", "copy")]
         lines.append(f"| `{name}` | " + " | ".join([*cells, *beside, known.best]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _between(score: Score | None) -> str:
+    """The interval, in brackets, where there is one."""
+    if score is None or score.value is None or score.interval is None:
+        return ""
+    return f" ({' to '.join(format_number(v) for v in score.interval)})"
 
 
 def _best_of(scores: Sequence[Score | None], known: Score) -> set[int]:
     values = {i: s.value for i, s in enumerate(scores) if s is not None and s.value is not None}
     if len(values) < 2 or len(set(values.values())) == 1:
         return set()
-    if known.direction == "ideal":
-        assert known.ideal is not None
-        far = {i: abs(v - known.ideal) for i, v in values.items()}
-    else:
-        far = {i: v if known.direction == "lower" else -v for i, v in values.items()}
+    far = {i: known.badness(v) for i, v in values.items()}
     least = min(far.values())
     return {i for i, v in far.items() if v == least}

@@ -54,6 +54,18 @@ def report_schema() -> dict[str, Any]:
         "versions": {"type": "object", "additionalProperties": {"type": "string"}},
         "seconds": {"type": "number"},
         "notes": _TEXTS | {"description": "what has to be known before the scores are read"},
+        "verdict": {
+            "type": "object",
+            "properties": {
+                "usable": _TEXTS,
+                "unfit": _TEXTS,
+                "risk": {"enum": ["unknown", "low", "moderate", "high"]},
+                "because": _TEXTS,
+            },
+            "required": ["usable", "unfit", "risk", "because"],
+            "additionalProperties": False,
+            "description": "what the scores say in plain words",
+        },
         "views": {"type": "object", "description": "plain data of the page's pictures; left out of model cards"},
     }
     return {
@@ -61,6 +73,6 @@ def report_schema() -> dict[str, Any]:
         "title": "Report of zoo.evaluate",
         "type": "object",
         "properties": body,
-        "required": [name for name in body if name not in ("views", "seconds")],
+        "required": [name for name in body if name not in ("views", "seconds", "verdict")],
         "additionalProperties": False,
     }

@@ -177,7 +177,7 @@ def _guesses(candidates: Iterator[Predicate], synthetic: Table, wanted: int) -> 
 def _single_out(trial: Trial, columns: int) -> Measurement:
     kit, limits = trial.kit, trial.limits
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     rng = trial.rng(f"singling_out.{columns}")
     rows = min(kit.length(trial.train), kit.length(trial.holdout), limits.attack_synthetic)
     train = trial.sample(trial.train, rows, "singling_out.train")

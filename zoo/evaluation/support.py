@@ -312,7 +312,7 @@ def gap(trial: Trial) -> Measurement:
     """
     kit = trial.kit
     if trial.holdout is None:
-        raise NotComputable("there is no holdout; pass holdout= with real rows that the generator has not seen")
+        raise NotComputable(trial.no_holdout)
     n = min(kit.length(trial.train), kit.length(trial.holdout), trial.limits.attacked)
     train, holdout = trial.sample(trial.train, n, "gap.train"), trial.sample(trial.holdout, n, "gap.holdout")
     made = trial.sample(trial.synthetic, trial.limits.neighbours, "gap.synthetic")

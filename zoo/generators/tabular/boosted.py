@@ -114,7 +114,7 @@ class Boosted(Generator):
     def _learn(self, positions: np.ndarray, rng: np.random.Generator) -> None:
         """Fit, or go on fitting, the classifiers of all forks to rows ``(C, n)``; many at a time, one thread each."""
         levels = self._sequence.levels(positions)
-        fold = rng.integers(0, _FOLDS, positions.shape[1])
+        fold = np.asarray(rng.integers(0, _FOLDS, positions.shape[1]))
         columns = [_Column(self, j, levels, positions[j], fold) for j in range(len(self._trees))]
         tasks = [(c, fork) for c in sorted(columns, key=lambda c: -c.cost) for fork in range(len(c.tree.forks))]
         for (column, fork), ensemble in zip(tasks, spread(lambda task: task[0].boost(task[1]), tasks)):
