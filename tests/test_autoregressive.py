@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from digit_samplers import calibrated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,26 +111,10 @@ def test_each_digit_has_a_dropout_of_its_own() -> None:
 
 def test_calibration_gives_digits_their_frequencies() -> None:
     sampler, _ = small([7, 3, 5], 4)
-    other, _ = small([7, 3, 5], 4)
-    r = np.random.default_rng(0)
-    rows = np.zeros((30_000, len(sampler.digits.sizes)), dtype=np.int64)
-    other.arrays["head_bias"] += r.normal(size=len(other.arrays["head_bias"])).astype(np.float32) * 0.15
-    other._cut()
-    other.draw(rows, (), range(rows.shape[1]), r)  # a law near to the sampler's
-    drawn = [np.zeros_like(rows) for _ in range(2)]
-    sampler.draw(drawn[0], (), range(rows.shape[1]), np.random.default_rng(1))
-    sampler.calibrate(rows)
-    sampler.draw(drawn[1], (), range(rows.shape[1]), np.random.default_rng(1))
-    far = [
-        [
-            np.abs(np.bincount(d[:, j], minlength=k) - np.bincount(rows[:, j], minlength=k)).sum() / len(rows)
-            for d in drawn
-        ]
-        for j, k in enumerate(sampler.digits.sizes)
-    ]  # before and after, by digit
+    far, drawn = calibrated(sampler, small([7, 3, 5], 4)[0])
     assert max(before for before, _ in far) > 0.05
     assert all(after < max(0.5 * before, 0.02) for before, after in far)
-    assert sampler.digits.join(drawn[1]).max(axis=0).tolist() == [6, 2, 4]
+    assert sampler.digits.join(drawn).max(axis=0).tolist() == [6, 2, 4]
 
 
 def test_probabilities_sum_to_one_although_digits_can_write_more() -> None:

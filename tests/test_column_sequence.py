@@ -275,7 +275,7 @@ def test_counting_more_rows_adds_up() -> None:
 def test_an_altered_leaf_tree_is_refused(name: str, change: Any) -> None:
     arrays = leaf_tree().arrays()
     LeafTree.restore(arrays, 23, 3)
-    with pytest.raises(ValueError, match=r"of a column's|a column's tree|the tree of a column"):
+    with pytest.raises(ValueError, match="tree"):
         LeafTree.restore({**arrays, name: change(arrays[name])}, 23, 3)
 
 

@@ -31,7 +31,7 @@ def dependent(n: int = 4000) -> pd.DataFrame:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def fitted(request: pytest.FixtureRequest) -> DigitGenerator:
-    train = zoo.TrainConfig(max_steps=500, batch_size=256, learning_rate=1e-2)
+    train = zoo.TrainConfig(max_steps=1200, batch_size=256, learning_rate=1e-2)
     generator: DigitGenerator = request.param(hidden=64, inner=32, bins=40).fit(dependent(), seed=0, train=train)
     return generator
 
@@ -61,7 +61,7 @@ def test_ranges_sets_and_missing_values_hold_together(fitted: DigitGenerator) ->
     made = fitted.sample(6000, conditions={"x": (1.0, 1.5), "y": (0.5, None), "kind": ["low", "high"]}, seed=1)
     assert made.x.between(1.0, 1.5).all() and (made.y >= 0.5).all()
     kept = plain[plain.x.between(1.0, 1.5) & (plain.y >= 0.5)]
-    assert made.y.mean() == pytest.approx(kept.y.mean(), abs=0.2)  # dropout blurs what few steps have learned
+    assert made.y.mean() == pytest.approx(kept.y.mean(), abs=0.12)
     assert (made.kind == "high").mean() == pytest.approx((kept.kind == "high").mean(), abs=0.08)
     assert fitted.sample(500, conditions={"y": None}, seed=1).y.isna().all()
     assert set(fitted.sample(500, conditions={"x": [0.25, -0.5]}, seed=1).x) == {0.25, -0.5}

@@ -51,7 +51,8 @@ class ColumnSequence:
     """
 
     def __init__(self, schema: Schema, bins: int) -> None:
-        self.columns = PointColumns(schema, bins)
+        # No category is pooled: a tree over codes ends where few rows are left, whatever their number.
+        self.columns = PointColumns(schema, bins, categories=2**31)
         self.order: tuple[str, ...] = ()
         self._position: dict[str, np.ndarray] = {}  # discrete column -> position of each code
         self._code: dict[str, np.ndarray] = {}

@@ -8,8 +8,6 @@ from zoo.data.code_digits import CodeDigits
 from zoo.data.point_columns import PointColumns
 from zoo.schema import Schema
 
-_CATEGORIES = 1000  # of a discrete column, "missing" not counted; a column with more is pooled
-
 
 class DigitColumns:
     """Tables <-> digits ``int64 (n, D)``: codes of :class:`PointColumns`, narrow columns first, wide ones in digits.
@@ -34,7 +32,7 @@ class DigitColumns:
     digits: CodeDigits
 
     def __init__(self, schema: Schema, bins: int, widest: int) -> None:
-        self.binned = PointColumns(schema, bins, _CATEGORIES)
+        self.binned = PointColumns(schema, bins)
         self.widest = widest
 
     @property

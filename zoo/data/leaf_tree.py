@@ -300,7 +300,7 @@ class LeafTree:
             raise ValueError("a leaf of a column's tree is empty")
         steps = classes.shape == (size,) and classes.dtype.kind == "i" and classes[0] == 0
         if not steps or not np.isin(np.diff(classes), (0, 1)).all() or classes[-1] >= _CLASSES:
-            raise ValueError("the classes of a column's positions are none")
+            raise ValueError("the classes of a column's tree are none")
         mine = {name[6:]: array for name, array in arrays.items() if name.startswith("pairs.")}
         pairs = PairFactors.restore(mine, features, int(classes[-1]) + 1)
         return cls(feature, threshold, children, leaf, position, count, size, classes, pairs, float(smoothing[0]))

@@ -29,8 +29,7 @@ class PointColumns(BinnedColumns):
     bins
         Bins of a number at most.
     categories
-        Codes of a discrete column at most. By default none is pooled: a tree over codes ends where few rows are left,
-        whatever their number.
+        Codes of a discrete column at most; more are pooled.
 
     Attributes
     ----------
@@ -38,7 +37,7 @@ class PointColumns(BinnedColumns):
         The probabilities at which the grid of a number stands, from 0 to 1; equal neighbours are a jump.
     """
 
-    def __init__(self, schema: Schema, bins: int, categories: int = 2**31) -> None:
+    def __init__(self, schema: Schema, bins: int, categories: int = 1000) -> None:
         super().__init__(schema, bins, categories)
         self.knots: dict[str, np.ndarray] = {}
 

@@ -35,13 +35,23 @@ class DigitNetwork(nn.Module):
         H, width of what comes before.
     inner
         M, width of the layer that each digit has to itself.
+    dropout
+        Share of the numbers in each digit's own layers that is dropped in training.
     shared
         Makes the weights of the layers before, by name.
     """
 
+    kept: Tensor  # (D, 1, 1): share of each digit's own layers that is not dropped
     first: Tensor  # (D,): where each digit's values begin among all T
 
-    def __init__(self, sizes: list[int], hidden: int, inner: int, shared: Callable[[], Mapping[str, Tensor]]) -> None:
+    def __init__(
+        self,
+        sizes: list[int],
+        hidden: int,
+        inner: int,
+        dropout: list[float],
+        shared: Callable[[], Mapping[str, Tensor]],
+    ) -> None:
         super().__init__()
         columns, total = len(sizes), sum(sizes)
         self.sizes = sizes
@@ -53,6 +63,7 @@ class DigitNetwork(nn.Module):
         self.head = nn.Parameter(torch.randn(total, inner) * 0.5 / inner**0.5)
         self.head_bias = nn.Parameter(torch.zeros(total))
         starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+        self.register_buffer("kept", 1 - torch.tensor(dropout)[:, None, None], persistent=False)
         self.register_buffer("first", torch.from_numpy(starts), persistent=False)
 
     @torch.no_grad()
@@ -70,6 +81,10 @@ class DigitNetwork(nn.Module):
     def set_published(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from what :meth:`published` gave."""
         self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def _drop(self, layer: Tensor) -> Tensor:
+        """Numbers of a layer ``(D, B, W)``, some of them dropped while it is trained."""
+        return layer * ((torch.rand_like(layer) < self.kept) / self.kept) if self.training else layer
 
     def _losses(self, inner: Tensor, codes: Tensor, heads: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of codes ``(B, D)``, given the inner layers ``(D, B, M)``.
@@ -101,7 +116,6 @@ class ColumnNetwork(DigitNetwork):
     bias: Tensor  # (D, H)
     embed_waves: Tensor  # (R, H)
     head_waves: Tensor  # (R, M)
-    kept: Tensor  # (D, 1, 1): share of each digit's layers that is not dropped
     waves: Tensor  # (T, R): R smooth functions of the values
     own: Tensor  # (T, 1): the weight of what each value has to itself
 
@@ -111,13 +125,13 @@ class ColumnNetwork(DigitNetwork):
             sizes,
             hidden,
             inner,
+            dropout,
             lambda: {
                 "embed_waves": torch.randn(waves.shape[1], hidden) / len(sizes) ** 0.5,
                 "head_waves": torch.zeros(waves.shape[1], inner),
                 "bias": 0.1 * torch.randn(len(sizes), hidden),
             },
         )
-        self.register_buffer("kept", 1 - torch.tensor(dropout)[:, None, None], persistent=False)
         self.register_buffer("waves", waves, persistent=False)
         self.register_buffer("own", own, persistent=False)
 
@@ -157,10 +171,6 @@ class ColumnNetwork(DigitNetwork):
         hidden = self._drop(hidden)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], hidden, self.inner))  # (D, B, M)
         return self._losses(self._drop(inner), codes, heads)
-
-    def _drop(self, layer: Tensor) -> Tensor:
-        """Numbers of a layer ``(D, B, W)``, some of them dropped while it is trained."""
-        return layer * ((torch.rand_like(layer) < self.kept) / self.kept) if self.training else layer
 
 
 def _smooth_functions(sizes: list[int], ordered: list[bool]) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
 
 _WIDEST = 128  # codes that a column may have before it is learned digit by digit
+_CALIBRATED = 50_000  # rows at most, by whose frequencies the last biases are set
 _CANDIDATES = 8  # drawn for each sample where several columns are asked for sets or ranges
 
 
@@ -130,14 +131,12 @@ class DigitGenerator(Generator):
         data = TensorDataModule.from_config((torch.from_numpy(digits.astype(np.int32)),), train, seed=seed)
         result = fit(module, data, train, seed=seed)
         self._sampler = self._make_sampler(network.published())
-        self._finish(digits, rng)
+        some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
+        self._sampler.calibrate(some)
         return {"epochs": result.epochs, "steps": result.steps, "stopped_by": result.stopped_by}
 
     def _plan(self, digits: np.ndarray, rng: np.random.Generator) -> None:
         """Decide what has to be known before the network is made, from digits ``(n, D)``."""
-
-    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
-        """What is left to do when the sampler is there, by digits ``(n, D)``."""
 
     # Sampling
 

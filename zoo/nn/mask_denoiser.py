@@ -38,7 +38,6 @@ class MaskDenoiser(DigitNetwork):
     enter_bias: Tensor  # (L, H)
     leave: Tensor  # (L, H, H)
     leave_bias: Tensor  # (L, H)
-    kept: Tensor  # (D, 1, 1): share of each digit's inner layer that is not dropped
 
     def __init__(
         self, sizes: list[int], hidden: int, inner: int, blocks: int, dropout: float, inner_dropout: list[float]
@@ -47,6 +46,7 @@ class MaskDenoiser(DigitNetwork):
             sizes,
             hidden,
             inner,
+            inner_dropout,
             lambda: {
                 "bias": torch.zeros(hidden),
                 "enter": torch.randn(blocks, hidden, hidden) * (2 / hidden) ** 0.5,
@@ -56,7 +56,6 @@ class MaskDenoiser(DigitNetwork):
             },
         )
         self.dropout = dropout
-        self.register_buffer("kept", 1 - torch.tensor(inner_dropout)[:, None, None], persistent=False)
 
     def nll(self, codes: Tensor, seen: Tensor) -> Tensor:
         """Negative log likelihood ``(D, B)`` of each digit of codes ``(B, D)`` given those that are ``seen (B, D)``."""
@@ -71,9 +70,7 @@ class MaskDenoiser(DigitNetwork):
             hidden = hidden + torch.addmm(leave_bias, within, leave)  # (B, H)
         top = torch.relu(hidden).expand(len(self.sizes), -1, -1)  # (D, B, H)
         inner = torch.relu(torch.baddbmm(self.inner_bias[:, None], top, self.inner))  # (D, B, M)
-        if self.training:
-            inner = inner * ((torch.rand_like(inner) < self.kept) / self.kept)
-        return self._losses(inner, codes, self.head)
+        return self._losses(self._drop(inner), codes, self.head)
 
 
 def draw_masks(rows: int, owner: Tensor, place: Tensor, fixed: float) -> Tensor:

@@ -131,11 +131,11 @@ class PairFactors:
         shapes = shapes and observed.shape == expected.shape == (size, wide, classes) and wide > 0
         types = feature.dtype.kind == "i" and value.dtype == np.uint8
         if not shapes or not types or any(a.dtype != np.float32 for a in (observed, expected, prior)):
-            raise ValueError("the factors of a column's pairs are none")
+            raise ValueError("the factors of a column's tree are none")
         known = (np.diff(feature) > 0).all() and ((feature >= 0) & (feature < features)).all()
         numbers = all(((a >= 0) & (a < 2**53)).all() for a in (observed, expected))
         if not known or not numbers or not ((prior > 0) & (prior < 1e9)).all() or (value >= wide).any():
-            raise ValueError("the factors of a column's pairs do not fit the columns before it")
+            raise ValueError("the factors of a column's tree do not fit the columns before it")
         return cls(feature, value, observed, expected, prior)
 
 

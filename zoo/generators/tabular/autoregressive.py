@@ -67,7 +67,6 @@ _DECAY = 0.1  # of weights
 _DROPOUT = 0.1  # of both layers
 _WIDE_DROPOUT = 0.5  # the same, for a column of many values
 _MANY = 8  # values
-_CALIBRATED = 50_000  # rows at most, by whose frequencies the last biases are set
 
 
 @dataclass(kw_only=True, eq=False)
@@ -109,10 +108,6 @@ class Autoregressive(DigitGenerator):
 
         steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
         return with_budget(train, rows, steps=steps, batch_size=_BATCH, learning_rate=rate, epochs=_EPOCHS)
-
-    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
-        some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
-        self._sampler.calibrate(some)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> ColumnSampler:
         return ColumnSampler(self._columns.digits, self.hidden, self.inner, arrays)

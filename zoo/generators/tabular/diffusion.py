@@ -70,7 +70,6 @@ _DROPOUT = 0.3  # of what all columns share
 _NARROW_DROPOUT = 0.05  # of a column's own layer
 _WIDE_DROPOUT = 0.4  # the same, where it has many values
 _MANY = 32  # values
-_CALIBRATED = 50_000  # rows at most, by whose frequencies the last biases are set
 
 
 @dataclass(kw_only=True, eq=False)
@@ -128,11 +127,6 @@ class Diffusion(DigitGenerator):
         steps, rate = (_STEPS, _RATE) if fresh else (_STEPS // 4, _RATE / 3)
         batch = int(np.clip(rows // 40, *_BATCH))
         return with_budget(train, rows, steps=steps, batch_size=batch, learning_rate=rate, epochs=_EPOCHS)
-
-    def _finish(self, digits: np.ndarray, rng: np.random.Generator) -> None:
-        some = digits if len(digits) <= _CALIBRATED else digits[rng.choice(len(digits), _CALIBRATED, replace=False)]
-        assert isinstance(self._sampler, DenoiserSampler)
-        self._sampler.calibrate(some)
 
     def _make_sampler(self, arrays: Mapping[str, np.ndarray]) -> DenoiserSampler:
         owner = self._columns.digits.owner

@@ -45,7 +45,6 @@ _LEAST = 500  # rows; a network learns nothing from fewer that a copula does not
 _COMPARED = 50_000  # rows of the copula that are compared with the table
 _NUMBERS = 2**18  # numbers of the hidden layer that are held at once: they stay in the cache
 _CANDIDATES = 16  # rows drawn for each row under conditions on the network's columns
-_CATEGORIES = 1000  # of a column, as far as they are told apart
 _TINY = 1e-30
 _DROPOUT = 0.1  # and decay: without them rows come closer to those of training than to others of the same law
 _DECAY = 0.1
@@ -99,9 +98,9 @@ class HybridCopula(Generator):
         self._bulk_schema = self.schema.replace(
             columns=tuple(dataclasses.replace(c, sensitive=False) for c in bulk), private=False
         )
-        self._bulk = PointColumns(self._bulk_schema, self.bins, _CATEGORIES)
+        self._bulk = PointColumns(self._bulk_schema, self.bins)
         rest = tuple(c for c in self.schema if c.name in drawn)
-        self._rest = PointColumns(Schema(modality="tabular", columns=rest), self.bins, _CATEGORIES)
+        self._rest = PointColumns(Schema(modality="tabular", columns=rest), self.bins)
 
     def _misfits(self, data: pd.DataFrame, rng: np.random.Generator) -> list[str]:
         """The columns that a copula of all does not describe."""

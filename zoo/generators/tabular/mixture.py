@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from zoo.statistics.hidden_tree_em import Progress
     from zoo.training.config import TrainConfig
 
-_CATEGORIES = 1000  # codes of a discrete column at most; more are pooled
 _NUMBERS = 2**20  # weights of rows by codes that are held at once, 8 MB
 
 
@@ -84,7 +83,7 @@ class Mixture(Generator):
     def _fit(self, data: pd.DataFrame, rng: np.random.Generator, train: "TrainConfig") -> dict[str, Any]:
         from zoo.statistics.hidden_tree_em import learn_tree
 
-        columns = self._columns = PointColumns(self.schema, self.bins, _CATEGORIES)
+        columns = self._columns = PointColumns(self.schema, self.bins)
         encoded = columns.codec.encode(data)
         columns.fit(encoded)
         if not columns.names:  # nothing but constants and identifiers
@@ -203,7 +202,7 @@ class Mixture(Generator):
         return out
 
     def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._columns = PointColumns(self.schema, self.bins, _CATEGORIES)
+        self._columns = PointColumns(self.schema, self.bins)
         self._columns.set_arrays({k[8:]: v for k, v in arrays.items() if k.startswith("columns.")})
         widths = self._columns.widths
         if not widths:
@@ -292,9 +291,8 @@ class _PerRow:
         known = ~np.isnan(values)
         x = values[known]
         place = weights[known].argmax(axis=1)
-        atom = columns._cumulative(name, x, "right") - columns._cumulative(
-            name, x, "left"
-        )  # a value that many rows have
+        below, upto = (columns._cumulative(name, x, side) for side in ("left", "right"))
+        atom = upto - below  # of a value that many rows have
         cell = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, len(grid) - 2)
         width = grid[cell + 1] - grid[cell]
         slope = (knots[cell + 1] - knots[cell]) / np.where(width > 0, width, 1.0)
